@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RESPONSES_CREATE_PARAMS_KEY_NAME', 'AGENT_REF_KEY_NAME', 'TASK_INDEX_KEY_NAME', 'ROLLOUT_INDEX_KEY_NAME',
            'SESSION_ID_KEY', 'NeMoGymContent', 'NeMoGymResponseInputItem', 'NeMoGymResponseInput',
-           'NeMoGymResponseOutputItem', 'RESPONSE_KEYS', 'DOMAINS', 'GymenvError', 'describe_errors',
+           'NeMoGymResponseOutputItem', 'RESPONSE_KEYS', 'DOMAINS', 'GymenvError', 'describe_errors', 'patch',
            'TokenIDLogProbMixin', 'NeMoGymSummary', 'NeMoGymResponseReasoningItem', 'NeMoGymResponseOutputText',
            'NeMoGymResponseOutputRefusal', 'NeMoGymResponseOutputMessage', 'NeMoGymEasyInputMessage', 'NeMoGymMessage',
            'NeMoGymFunctionCallOutput', 'NeMoGymResponseFunctionToolCall', 'NeMoGymEasyInputMessageForTraining',
@@ -18,6 +18,7 @@ __all__ = ['RESPONSES_CREATE_PARAMS_KEY_NAME', 'AGENT_REF_KEY_NAME', 'TASK_INDEX
            'AggregateMetricsRequest', 'AggregateMetrics']
 
 # %% ../nbs/00_contract.ipynb #b2e15a48
+from inspect import get_annotations
 from typing import Any, Dict, List, Literal, Optional, TypeAlias, Union
 
 from openai.types.responses import Response
@@ -48,6 +49,14 @@ def describe_errors(
     deepest = [k for k in found if not any(o != k and o.startswith(k + ".") for o in found)]
     text = "; ".join(f"{k}: {found[k]}" for k in deepest[:most])
     return text + (f"; and {len(deepest) - most} more" if len(deepest) > most else "")
+
+# %% ../nbs/00_contract.ipynb #9b2147cb
+def patch(
+    f, # a function whose first parameter is annotated with a class
+): # the function
+    "Decorator that makes a function a method of the class its first parameter names."
+    setattr(get_annotations(f, eval_str=True)[next(iter(f.__annotations__))], f.__name__, f)
+    return f
 
 # %% ../nbs/00_contract.ipynb #02e977d1
 RESPONSES_CREATE_PARAMS_KEY_NAME = "responses_create_params"
