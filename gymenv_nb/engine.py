@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['Sampling', 'Request', 'Sample', 'uniforms', 'kept_tokens', 'pick', 'left_padded', 'best_device', 'best_dtype',
-           'row_bytes', 'free_bytes', 'Engine']
+           'row_bytes', 'free_bytes', 'threads', 'Engine']
 
 # %% ../nbs/05_engine.ipynb #fa43c8b1
 import inspect, os, warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -163,7 +164,7 @@ class _Batch:
         import torch
         self.model, self.requests, self.device = model, requests, model.device
         self.rows = list(range(len(requests)))   # request of each row
-        self.step_index = 0
+        self.step_index, self.token = 0, torch.zeros(len(requests), dtype=torch.long, device=self.device)
         self.wants = inspect.signature(model.forward).parameters
         longest = max(limits)
         tensor = lambda o, dtype: torch.tensor(o, dtype=dtype, device=self.device)
@@ -209,6 +210,7 @@ class _Batch:
     def step(self)->list: # (index of the request, Sample) of those that ended
         import torch
         with torch.inference_mode():
+            if not self.rows: return []
             t = self.step_index
             self.token, logprob = pick(self.logits, self.uniforms[:, t], self.settings, self.cut)
             self.tokens[:, t], self.logprobs[:, t] = self.token, logprob
@@ -227,16 +229,26 @@ class _Batch:
             if not np.isfinite(logprobs).all(): raise GymenvError("the model gave no finite probabilities (NaN in its logits): check its weights and its dtype (try dtype='float32').")
             finished.append((row, Sample(self.tokens[i, :length].tolist(), logprobs, "stop" if stopped[i] else "length")))
             self.rows[i] = None
+        self._shrink()
+        return finished
+
+    def drop(self, given_up):
+        "Ends rows without a sample."
+        self.rows = [None if row in given_up else row for row in self.rows]
+        self._shrink()
+
+    def _shrink(self):
         left = [i for i, row in enumerate(self.rows) if row is not None]
         if not left: self.rows = []
         elif len(left) <= len(self.rows) * 7 / 8: self._keep(left)
-        return finished
 
     def _keep(self, left):
         import torch
-        index = torch.tensor(left, device=self.device)
+        with torch.inference_mode(): self._select(torch.tensor(left, device=self.device))
         self.rows = [self.rows[i] for i in left]
-        for name in ("limits", "uniforms", "stops", "token", "tokens", "logprobs", "mask", "positions"): setattr(self, name, getattr(self, name)[index])
+
+    def _select(self, index):
+        for name in ("limits", "uniforms", "stops", "token", "tokens", "logprobs", "logits", "mask", "positions"): setattr(self, name, getattr(self, name)[index])
         self.settings = self.settings.select(index)
         self.cache.reorder_cache(index)
 
@@ -283,6 +295,18 @@ def free_bytes(
     try: return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError): return 4 * 2**30   # a system that does not say
 
+# %% ../nbs/05_engine.ipynb #31dc54d6
+@contextmanager
+def threads(
+    count:int=None, # threads for torch's operators in this thread; None leaves them as they are
+):
+    "Sets the number of threads and puts it back."
+    import torch
+    before = torch.get_num_threads()
+    if count: torch.set_num_threads(count)
+    try: yield
+    finally: torch.set_num_threads(before)
+
 # %% ../nbs/05_engine.ipynb #3895cb78
 class Engine:
     "Samples from one model. A sample depends on its prompt, sampling and seed, not on what else is sampled (to the last bit of floating point)."
@@ -294,16 +318,22 @@ class Engine:
         self.model, self.pad_token_id, self.max_batch = model, pad_token_id, max_batch
         self.context = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
         self.tokens = self.samples = 0   # drawn so far
+        self.threads = 1 if model.device.type == "cpu" and model.num_parameters() < self.SMALL else None
+        self._cancelled = set()
+
+    SMALL = 50_000_000 # parameters below which one thread is faster
+    LOOK_AHEAD = 8192 # requests that are sorted together
 
     def run(self,
         requests:Iterable, # of `Request`, or None where nothing waits now
     )->Iterator: # of (index of the request, `Sample`), in the order in which they finish
         "Draws every sample. Ending the iteration, or Ctrl-C, loses only what has not been handed out."
         source, waiting, count, more = iter(requests), [], 0, True
+        self._cancelled.clear()
         while more or waiting:
             for request in source:
                 if request is None: break
-                waiting.append((count, request, self._limit(request)))
+                waiting.append((count, request, self.limit(request)))
                 count += 1
                 if len(waiting) >= self.LOOK_AHEAD: break
             else: more = False
@@ -319,9 +349,13 @@ class Engine:
                 if len(batch) == 1: raise GymenvError(f"the model's device is out of memory with one row of {len(batch[0][1].prompt_ids) + batch[0][2]} tokens: lower max_output_tokens, or use a smaller model.") from e
                 self.max_batch = max(1, len(batch) // 2)
                 warnings.warn(f"The model's device is out of memory with {len(batch)} rows: going on with {self.max_batch}.")
-            waiting += [o for o in batch if o[0] not in done]
+            waiting += [o for o in batch if o[0] not in done | self._cancelled]
 
-    LOOK_AHEAD = 8192 # requests that are sorted together
+    def cancel(self,
+        index:int, # of a request that `run` has taken and not yet answered
+    ):
+        "Gives up on a request; it will not be answered. May be called from another thread."
+        self._cancelled.add(index)
 
     def rows_at_once(self,
         waiting:list, # (index, request, limit), the longest first
@@ -332,8 +366,10 @@ class Engine:
         longest = max(len(request.prompt_ids) + limit for _, request, limit in waiting[:most])
         return max(1, min(most, int(0.8 * free_bytes(self.model.device)) // row_bytes(self.model, longest)))
 
-    def _limit(self, request):
-        "Tokens that the request may take; complains about a prompt that the model cannot read."
+    def limit(self,
+        request:Request, # a request
+    )->int: # tokens that its sample may have: `max_tokens`, or what the context leaves
+        "Checks a request; raises GymenvError on a prompt that the model cannot read."
         size, vocabulary = len(request.prompt_ids), self.model.config.get_text_config(decoder=True).vocab_size
         if not size: raise GymenvError("the prompt has no tokens: it needs at least one.")
         if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < vocabulary: raise GymenvError(f"the prompt has token {max(request.prompt_ids)}, but the model's vocabulary has {vocabulary}: use the tokenizer of this model.")
@@ -342,9 +378,13 @@ class Engine:
         return min(request.sampling.max_tokens, self.context - size)
 
     def _sample(self, batch):
-        rows = _Batch(self.model, self.pad_token_id, [request for _, request, _ in batch], [limit for *_, limit in batch]) if batch else None
-        while rows and rows.rows:
-            for i, sample in rows.step():
+        batch = [o for o in batch if o[0] not in self._cancelled]
+        if not batch: return
+        with threads(self.threads): rows = _Batch(self.model, self.pad_token_id, [request for _, request, _ in batch], [limit for *_, limit in batch])
+        while rows.rows:
+            if self._cancelled: rows.drop({i for i, (index, *_) in enumerate(batch) if index in self._cancelled})
+            with threads(self.threads): finished = rows.step()
+            for i, sample in finished:
                 self.tokens, self.samples = self.tokens + len(sample.token_ids), self.samples + 1
                 yield batch[i][0], sample
 
