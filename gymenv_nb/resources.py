@@ -261,8 +261,9 @@ class Session:
 
     def __init__(self,
         server, # resources-server class or instance; state lives in the instance
+        key=None, # whose session it is: a rollout's (task index, rollout index)
     ):
-        server = server_of(server)
+        self.key, server = key, server_of(server)
         if Session.apps.get(id(server), (None,))[0] is not server:
             if len(Session.apps) > 64: Session.apps.clear()
             Session.apps[id(server)] = (server, *in_process_app(server))
