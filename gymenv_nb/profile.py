@@ -205,6 +205,7 @@ def summarize(
     tasks: pl.DataFrame, # from `task_table`
     curve: pl.DataFrame, # from `pass_at_k_table`
     missing: dict, # failure class -> number of rollouts that are missing for it
+    pass_threshold: float, # least reward that counts as passed
 ) -> dict: # the headline numbers, all plain values
     "The headline numbers of a run."
     done = tasks.filter(pl.col("num_rollouts") > 0)
@@ -212,14 +213,16 @@ def summarize(
     mean, low, high = clustered_mean(done["mean_reward"] * done["num_rollouts"], done["num_rollouts"])
     if binary and low is not None: low, high = max(low, 0.), min(high, 1.)
     num_repeats = done["num_rollouts"].max()
+    passed = rollouts["reward"] >= pass_threshold
+    lengths = {name: value for c in ("output_tokens", "output_chars") for name, value in
+               {f"mean_{c}": rollouts[c].mean(), f"mean_{c}_passed": rollouts[c].filter(passed).mean(), f"mean_{c}_failed": rollouts[c].filter(~passed).mean()}.items()}
     return dict(
         num_tasks=len(tasks), num_rollouts=len(rollouts), expected_num_rollouts=tasks["expected_num_rollouts"].sum(), missing=missing,
         num_repeats=num_repeats, binary=binary, mean_reward=mean, mean_reward_low=low, mean_reward_high=high,
         pass_at_k=dict(curve.select("k", "pass_at_k").rows()), avg_at_k=avg_at_k(rollouts, num_repeats),
         tasks_with_signal=done["has_signal"].sum(), tasks_always_solved=(done["solve_rate"] == 1).sum(), tasks_never_solved=(done["solve_rate"] == 0).sum(),
-        tasks_with_rollouts=len(done), signal_share=done["has_signal"].mean(), truncated_share=rollouts["truncated"].mean(),
-        mean_input_tokens=rollouts["input_tokens"].mean(), mean_output_tokens=rollouts["output_tokens"].mean(),
-        total_output_tokens=rollouts["output_tokens"].sum(), mean_tool_calls=rollouts["tool_calls"].mean())
+        tasks_with_rollouts=len(done), signal_share=done["has_signal"].mean(), truncated_share=rollouts["truncated"].mean(), passed_share=passed.mean(),
+        mean_input_tokens=rollouts["input_tokens"].mean(), total_output_tokens=rollouts["output_tokens"].sum(), mean_tool_calls=rollouts["tool_calls"].mean(), **lengths)
 
 # %% ../nbs/09_profile.ipynb #f7e44194
 @dataclass(repr=False)
@@ -279,7 +282,7 @@ def profile(
     curve = pass_at_k_table(tasks.filter(pl.col("num_rollouts") > 0))
     try: settings = orjson.loads(files["settings"].read_bytes()) if files["settings"].exists() else {}
     except orjson.JSONDecodeError as e: raise GymenvError(f"{files['settings']}: no valid JSON ({e}). Remove the file to profile without settings.") from None
-    return Profile(files["rollouts"], settings, pass_threshold, rollouts, tasks, curve, summarize(rollouts, tasks, curve, dict(missing)), samples, fields)
+    return Profile(files["rollouts"], settings, pass_threshold, rollouts, tasks, curve, summarize(rollouts, tasks, curve, dict(missing), pass_threshold), samples, fields)
 
 
 def prompt_of(
@@ -331,7 +334,7 @@ def title(self: Profile) -> str: # e.g. "addition: 32 tasks, 16 rollouts each"
     agents = {(row.get(AGENT_REF_KEY_NAME) or {}).get("name") for row in self.samples.values()} - {None}
     name = self.settings.get("environment") or ", ".join(sorted(agents)) or self.path.stem
     plural = "" if s["num_tasks"] == 1 else "s"
-    return f"{name}: {s['num_tasks']} task{plural}, " + (f"{s['num_repeats']} rollouts each" if s["num_rollouts"] == s["num_tasks"] * s["num_repeats"] else f"{s['num_rollouts']} rollouts")
+    return f"{name}: {s['num_tasks']} task{plural}, " + (f"{s['num_repeats']} rollout{'' if s['num_repeats'] == 1 else 's'} each" if s["num_rollouts"] == s["num_tasks"] * s["num_repeats"] else f"{s['num_rollouts']} rollouts")
 
 
 @patch
