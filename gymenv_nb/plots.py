@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from .contract import GymenvError
-from .profile import Profile, prompt_of, short
+from .profile import LENGTH_NAMES, Profile, prompt_of
 
 # %% ../nbs/11_plots.ipynb #a003747d
 BLUE, ORANGE, GREY = "#0173b2", "#de8f05", "#949494" # of seaborn's "colorblind" palette
@@ -50,7 +50,11 @@ def figure(
     return fig
 
 # %% ../nbs/11_plots.ipynb #e36f0f18
-def draw_rewards(profile: Profile, ax):
+def draw_rewards(
+    profile: Profile, # from `profile(run)`
+    ax, # matplotlib axes
+):
+    "Bars, or a histogram."
     import seaborn as sns
     s, rewards = profile.summary, profile.rollouts["reward"]
     counts = dict(rewards.value_counts().sort("reward").rows())
@@ -75,7 +79,11 @@ def plot_rewards(
     return figure(lambda ax: draw_rewards(profile, ax))
 
 # %% ../nbs/11_plots.ipynb #66ad8047
-def draw_solve_rates(profile: Profile, ax):
+def draw_solve_rates(
+    profile: Profile, # from `profile(run)`
+    ax, # matplotlib axes
+):
+    "A sorted curve."
     s = profile.summary
     column, name = ("solve_rate", "solve rate") if s["binary"] else ("mean_reward", "mean reward")
     tasks = profile.tasks.filter(pl.col("num_rollouts") > 0).sort(column, "task").with_row_index("rank", offset=1)
@@ -98,7 +106,11 @@ def plot_solve_rates(
     return figure(lambda ax: draw_solve_rates(profile, ax))
 
 # %% ../nbs/11_plots.ipynb #9a3aa3b6
-def draw_pass_at_k(profile: Profile, ax):
+def draw_pass_at_k(
+    profile: Profile, # from `profile(run)`
+    ax, # matplotlib axes
+):
+    "A curve with a band."
     curve = profile.pass_at_k
     if curve["low"].null_count() == 0: ax.fill_between(curve["k"], curve["low"], curve["high"], color=BLUE, alpha=.15, linewidth=0, label="95 % interval")
     ax.plot(curve["k"], curve["pass_at_k"], color=BLUE, marker="o", linewidth=2, label="unbiased estimate")
@@ -123,12 +135,17 @@ def plot_pass_at_k(
     return figure(lambda ax: draw_pass_at_k(profile, ax))
 
 # %% ../nbs/11_plots.ipynb #2c944501
-def draw_length(profile: Profile, ax):
+def draw_length(
+    profile: Profile, # from `profile(run)`
+    ax, # matplotlib axes
+):
+    "Stacked bars, or a cloud of points."
     import seaborn as sns
     from matplotlib.patches import Patch
     s, rollouts = profile.summary, profile.rollouts
     good = "right" if s["binary"] else f"{profile.pass_threshold:g} or more"
-    column, name = ("output_tokens", "output tokens") if rollouts["output_tokens"].null_count() == 0 else ("output_chars", "output characters")
+    column = s["length"]
+    name = LENGTH_NAMES[column]
     lengths, rewards = rollouts[column], rollouts["reward"]
     if rewards.n_unique() <= 6:
         passed = rewards >= profile.pass_threshold
