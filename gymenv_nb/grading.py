@@ -60,7 +60,7 @@ def strip_thinking(
 INTEGER = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
 EXPONENT = r"(?:[eE]([-+]?[0-9]+)|\s?(?:×|x|\*|\\times|\\cdot)\s?10\^(?:\{([-+]?[0-9]+)\}|([-+]?[0-9]+)))"
 DECIMAL = rf"({INTEGER}(?:\.[0-9]+)?|\.[0-9]+){EXPONENT}?"
-FRACTION = rf"\\[dt]?frac(?:\{{({INTEGER})\}}|([0-9]))(?:\{{({INTEGER})\}}|([0-9]))"
+FRACTION = rf"\\[dt]?frac(?:\{{(-?{INTEGER})\}}|([0-9]))(?:\{{({INTEGER})\}}|([0-9]))"
 MINUS_SIGNS = str.maketrans({"−": "-", "–": "-", "﹣": "-", "－": "-"})
 CURRENCY = "$€£¥₹"
 A_DECIMAL = re.compile(rf"([-+]?)\\?[{CURRENCY}]?\s?{DECIMAL}\s?(\\?%)?")
@@ -77,7 +77,7 @@ def parse_number(
     if isinstance(value, bool) or value is None: return None
     if isinstance(value, int): return Fraction(value)
     if isinstance(value, float): return Fraction(repr(value)) if isfinite(value) else None
-    if len(value) > LONGEST_NUMBER: return None
+    if not isinstance(value, str) or len(value) > LONGEST_NUMBER: return None
     text = value.translate(MINUS_SIGNS).replace("{,}", ",").replace(r"\!", "")
     text = text.strip().removeprefix(r"\(").removesuffix(r"\)")
     around = string.whitespace + "*_`" + CURRENCY
