@@ -8,7 +8,7 @@ __all__ = ['Sampling', 'Request', 'Sample', 'uniforms', 'kept_tokens', 'pick', '
 
 # %% ../nbs/05_engine.ipynb #fa43c8b1
 import inspect, os, warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -319,17 +319,16 @@ class Engine:
         self.context = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
         self.tokens = self.samples = 0   # drawn so far
         self.threads = 1 if model.device.type == "cpu" and model.num_parameters() < self.SMALL else None
-        self._cancelled = set()
 
     SMALL = 50_000_000 # parameters below which one thread is faster
     LOOK_AHEAD = 8192 # requests that are sorted together
 
     def run(self,
         requests:Iterable, # of `Request`, or None where nothing waits now
+        given_up:Callable=lambda index: False, # asked before each step about each request: True ends it without a sample
     )->Iterator: # of (index of the request, `Sample`), in the order in which they finish
         "Draws every sample. Ending the iteration, or Ctrl-C, loses only what has not been handed out."
         source, waiting, count, more = iter(requests), [], 0, True
-        self._cancelled.clear()
         while more or waiting:
             for request in source:
                 if request is None: break
@@ -342,20 +341,14 @@ class Engine:
             batch, waiting = waiting[:self.rows_at_once(waiting)], waiting[self.rows_at_once(waiting):]
             done = set()
             try:
-                for i, sample in self._sample(batch):
+                for i, sample in self._sample(batch, given_up):
                     done.add(i)
                     yield i, sample
             except self._out_of_memory() as e:
                 if len(batch) == 1: raise GymenvError(f"the model's device is out of memory with one row of {len(batch[0][1].prompt_ids) + batch[0][2]} tokens: lower max_output_tokens, or use a smaller model.") from e
                 self.max_batch = max(1, len(batch) // 2)
                 warnings.warn(f"The model's device is out of memory with {len(batch)} rows: going on with {self.max_batch}.")
-            waiting += [o for o in batch if o[0] not in done | self._cancelled]
-
-    def cancel(self,
-        index:int, # of a request that `run` has taken and not yet answered
-    ):
-        "Gives up on a request; it will not be answered. May be called from another thread."
-        self._cancelled.add(index)
+                waiting += [o for o in batch if o[0] not in done]
 
     def rows_at_once(self,
         waiting:list, # (index, request, limit), the longest first
@@ -377,12 +370,12 @@ class Engine:
         if size >= self.context: raise GymenvError(f"the prompt has {size} tokens, but the model's context holds {self.context}, the answer included: shorten the prompt.")
         return min(request.sampling.max_tokens, self.context - size)
 
-    def _sample(self, batch):
-        batch = [o for o in batch if o[0] not in self._cancelled]
+    def _sample(self, batch, given_up):
+        batch = [o for o in batch if not given_up(o[0])]
         if not batch: return
         with threads(self.threads): rows = _Batch(self.model, self.pad_token_id, [request for _, request, _ in batch], [limit for *_, limit in batch])
         while rows.rows:
-            if self._cancelled: rows.drop({i for i, (index, *_) in enumerate(batch) if index in self._cancelled})
+            if gone := [row for row in rows.rows if row is not None and given_up(batch[row][0])]: rows.drop(gone)
             with threads(self.threads): finished = rows.step()
             for i, sample in finished:
                 self.tokens, self.samples = self.tokens + len(sample.token_ids), self.samples + 1
