@@ -1,0 +1,234 @@
+#!/usr/bin/env python3
+"""Run exported resources-server folders inside the real NeMo Gym.
+
+    python .ci/nemo_gym.py FOLDER [FOLDER ...] [--venv PATH]
+
+A fresh environment of Python 3.12 gets nemo-gym 0.4.0, and each folder, copied into an empty place outside any checkout, goes through
+  tests      its own tests, with the real nemo_gym
+  layout     ruff's rules and format of NeMo Gym, SPDX headers, five examples, five rollouts, an unverified configuration
+  metrics    ng_prepare_data writes data/example_metrics.json, byte for byte as the folder has it
+  servers    ng_run starts it with simple_agent and openai_model; the model's endpoint answers as the example rollouts have it, and
+             ng_collect_rollouts must come to the same rewards, with the task's own fields in each row
+Where there is no Python 3.12 it says so and ends well. --venv takes an environment that is ready instead of a fresh one.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+PACKAGES = ["nemo-gym==0.4.0", "pytest", "pytest-asyncio", "ruff==0.9.9"]
+RUFF = ["--isolated", "--no-cache", "--line-length", "119", "--target-version", "py312"]
+RULES = ["--select", "F541,F841,F401,E741,F821,E266,I", "--config", "lint.isort.lines-after-imports=2",
+         "--config", 'lint.isort.known-first-party=["nemo_gym", "resources_servers"]']
+SHARED = ["responses_api_agents/simple_agent", "responses_api_models/openai_model"]
+
+
+class Failed(Exception):
+    "A check that did not pass; the message says why."
+
+
+def python312():
+    "An interpreter of Python 3.12 that runs, or None."
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    found = [shutil.which("python3.12"), *sorted(pyenv.glob("versions/3.12*/bin/python"))]
+    for path in filter(None, found):
+        # a shim of pyenv is there even when its version is not switched on
+        result = subprocess.run([path, "-c", "import sys; print(sys.version_info[:2] == (3, 12))"], capture_output=True, text=True)
+        if result.stdout.strip() == "True": return str(path)
+
+
+def fresh_environment(python, folder, requirements):
+    "Make a virtual environment with NeMo Gym."
+    start = time.monotonic()
+    print(f"making an environment with {', '.join(PACKAGES)} (some minutes)", flush=True)
+    subprocess.run([python, "-m", "venv", folder], check=True)
+    subprocess.run([folder / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES, *requirements], check=True)
+    print(f"made in {time.monotonic() - start:.0f} s", flush=True)
+
+
+def rows(path):
+    with open(path, encoding="utf-8") as f: return [json.loads(line) for line in f]
+
+
+def text_of(item):
+    content = item.get("content") or ""
+    return content if isinstance(content, str) else "".join(o.get("text") or "" for o in content)
+
+
+def messages(params):
+    "(role, text) of each item that a task's request starts with."
+    given = params["input"]
+    return [("user", given)] if isinstance(given, str) else [(o.get("role"), text_of(o)) for o in given]
+
+
+def recorded_turn(request, rollouts):
+    "The output items with which the model answered this request in the rollout that begins like it, and what cut them short."
+    items = request["input"] if isinstance(request["input"], list) else [dict(role="user", content=request["input"])]
+    for rollout in rollouts:
+        prompt = messages(rollout["responses_create_params"])
+        if [(o.get("role"), text_of(o)) for o in items[:len(prompt)]] != prompt: continue
+        left = rollout["response"]["output"][len(items) - len(prompt):]
+        end = next((i for i, o in enumerate(left) if o["type"] == "function_call_output"), len(left))
+        return left[:end], rollout["response"].get("incomplete_details") if end == len(left) else None
+    raise KeyError("no example rollout begins like this request")
+
+
+def endpoint(rollouts):
+    "An OpenAI-compatible endpoint on a free port that answers as the rollouts have it."
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            try: (output, cut), status = recorded_turn(request, rollouts), 200
+            except KeyError as e: (output, cut), status = ([], str(e)), 400
+            usage = dict(input_tokens=1, output_tokens=1, total_tokens=2, input_tokens_details=dict(cached_tokens=0), output_tokens_details=dict(reasoning_tokens=0))
+            answer = dict(id="resp_0", created_at=0, model="recorded", object="response", output=output, incomplete_details=cut, parallel_tool_calls=True,
+                          tool_choice="auto", tools=[], usage=usage)
+            data = json.dumps(answer if status == 200 else dict(error=dict(message=cut))).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json"); self.send_header("content-length", str(len(data)))
+            self.end_headers(); self.wfile.write(data)
+
+        def log_message(self, *args): pass
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+class Check:
+    "The environment, the place where the folders lie, and the commands that are run there."
+    def __init__(self, venv, place):
+        self.bin, self.place = Path(venv).absolute() / "bin", place
+        clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+        self.env = clean | dict(PATH=f"{self.bin}:{os.environ['PATH']}", VIRTUAL_ENV=str(self.bin.parent), RAY_USAGE_STATS_ENABLED="0", WANDB_MODE="disabled", HYDRA_FULL_ERROR="1")
+
+    def run(self, *command, seconds=300, **env):
+        "Output of a command; raises `Failed` with the end of it when it fails."
+        program = shutil.which(command[0], path=self.env["PATH"])
+        if not program: raise Failed(f"no {command[0]} in {self.bin} or on the path")
+        try: result = subprocess.run([program, *map(str, command[1:])], cwd=self.place, env=self.env | env, timeout=seconds,
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        except subprocess.TimeoutExpired as e: raise Failed(f"{command[0]} took over {seconds} s: {(e.stdout or b'')[-1500:]}") from None
+        if result.returncode: raise Failed(f"{' '.join(map(str, command))}: status {result.returncode}\n{result.stdout[-4000:]}")
+        return result.stdout
+
+    def tests(self, name):
+        out = self.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"resources_servers/{name}/tests", PYTHONPATH=".")
+        return re.search(r"\d+ passed", out)[0]
+
+    def layout(self, name):
+        folder = self.place / "resources_servers" / name
+        self.run("ruff", "check", *RUFF, *RULES, folder)
+        self.run("ruff", "format", "--check", *RUFF, folder)
+        for path in [p for p in folder.rglob("*.py") if p.stat().st_size]:
+            head = path.read_text(encoding="utf-8").split("\n")[:2]
+            if not (head[0].startswith("# SPDX-FileCopyrightText: ") and head[1].startswith("# SPDX-License-Identifier: ")): raise Failed(f"{path.name}: no SPDX header")
+        for file in ("example.jsonl", "example_rollouts.jsonl"):
+            if (n := len(rows(folder / "data" / file))) != 5: raise Failed(f"data/{file}: {n} rows, not 5")
+        if json.loads((folder / "data/example_metrics.json").read_text())["Number of examples"] != 5: raise Failed("data/example_metrics.json: not 5 examples")
+        if not (folder / "README.md").read_text().strip(): raise Failed("README.md is empty")
+        if "verified: false" not in (folder / f"configs/{name}.yaml").read_text(): raise Failed("the configuration does not say 'verified: false'")
+        return "clean"
+
+    def metrics(self, name):
+        path = self.place / "resources_servers" / name / "data/example_metrics.json"
+        ours = path.read_bytes()
+        path.unlink()
+        self.run("ng_prepare_data", f"+config_paths=[resources_servers/{name}/configs/{name}.yaml]", f"+output_dirpath=prepared/{name}", "+mode=example_validation")
+        theirs = path.read_bytes()
+        if ours != theirs: raise Failed(f"data/example_metrics.json differs from what ng_prepare_data writes:\n{ours.decode()}\n---\n{theirs.decode()}")
+        return "equal"
+
+    def collected(self, name):
+        folder = self.place / "resources_servers" / name / "data"
+        self.run("ng_collect_rollouts", f"+agent_name={name}_simple_agent", f"+input_jsonl_fpath=resources_servers/{name}/data/example.jsonl",
+                 f"+output_jsonl_fpath=results/{name}.jsonl", "+num_repeats=1", seconds=180)
+        found = {o["_ng_task_index"]: o for o in rows(self.place / f"results/{name}.jsonl")}
+        recorded, tasks = rows(folder / "example_rollouts.jsonl"), rows(folder / "example.jsonl")
+        rewards = [found[i]["reward"] if i in found else None for i in range(len(recorded))]
+        if rewards != [o["reward"] for o in recorded]: raise Failed(f"rewards {rewards}, recorded are {[o['reward'] for o in recorded]}")
+        lost = {k for i, task in enumerate(tasks) for k in task if k not in found[i]}
+        if lost: raise Failed(f"fields of the task that the rollouts lost: {', '.join(sorted(lost))}")
+        return f"rewards {', '.join(f'{o:g}' for o in rewards)}"
+
+    def servers(self, names):
+        "Start everything once, then collect for each folder; name -> what came out, or the error."
+        model = endpoint([o for name in names for o in rows(self.place / "resources_servers" / name / "data/example_rollouts.jsonl")])
+        (self.place / "env.yaml").write_text(f"policy_base_url: http://127.0.0.1:{model.server_address[1]}/v1\npolicy_api_key: none\npolicy_model_name: recorded\n")
+        (self.place / "results").mkdir()
+        for part in SHARED + [f"resources_servers/{name}" for name in names]: # the one environment serves them all
+            (self.place / "environments" / part).mkdir(parents=True)
+            (self.place / "environments" / part / ".venv").symlink_to(self.bin.parent)
+        configs = [f"resources_servers/{name}/configs/{name}.yaml" for name in names] + ["responses_api_models/openai_model/configs/openai_model.yaml"]
+        command = [str(self.bin / "ng_run"), f"+config_paths=[{','.join(configs)}]", f"+uv_venv_dir={self.place / 'environments'}", "+skip_venv_if_present=true"]
+        log = self.place / "ng_run.log"
+        with open(log, "wb") as f: process = subprocess.Popen(command, cwd=self.place, env=self.env, stdout=f, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            for _ in range(240):
+                said = log.read_text(errors="replace")
+                if "All" in said and "servers ready" in said: break
+                if process.poll() is not None or "Traceback" in said: raise Failed(f"ng_run did not start:\n{said[-4000:]}")
+                time.sleep(1)
+            else: raise Failed(f"ng_run was not ready after 240 s:\n{said[-4000:]}")
+            return {name: attempt(self.collected, name) for name in names}
+        except Failed as e: return dict.fromkeys(names, e)
+        finally:
+            model.shutdown()
+            process.send_signal(signal.SIGINT)
+            try: process.wait(60)
+            except subprocess.TimeoutExpired: pass
+            try: os.killpg(process.pid, signal.SIGKILL) # what ng_run started and left behind
+            except ProcessLookupError: pass
+
+
+def attempt(check, *args):
+    "What a check says, or its error."
+    try: return check(*args)
+    except Failed as e: return e
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folders", nargs="+", type=Path, help="exported resources_servers/<name>")
+    parser.add_argument("--venv", type=Path, help="an environment with nemo-gym 0.4.0, pytest, pytest-asyncio and ruff")
+    args = parser.parse_args()
+    for folder in args.folders:
+        if not (folder / "app.py").is_file(): parser.error(f"{folder}: no app.py; export first: gymenv export {folder.name}")
+    python = args.venv or python312()
+    if not python:
+        print("no Python 3.12 here, so the exported folders were not run inside NeMo Gym 0.4.0")
+        return 0
+    with tempfile.TemporaryDirectory() as work:
+        place = Path(work).resolve() / "place"
+        (place / "resources_servers").mkdir(parents=True)
+        names = [o.resolve().name for o in args.folders]
+        for name, folder in zip(names, args.folders):
+            shutil.copytree(folder, place / "resources_servers" / name, ignore=shutil.ignore_patterns(".venv", "__pycache__", ".pytest_cache", ".ruff_cache"))
+        venv = args.venv or Path(work) / "venv"
+        if not args.venv:
+            needed = {line for name in names for line in (place / "resources_servers" / name / "requirements.txt").read_text().split("\n") if line and "nemo-gym" not in line}
+            fresh_environment(python, venv, sorted(needed))
+        check = Check(venv, place)
+        results = {name: dict(tests=attempt(check.tests, name), layout=attempt(check.layout, name), metrics=attempt(check.metrics, name)) for name in names}
+        for name, result in check.servers(names).items(): results[name]["servers"] = result
+    failed = 0
+    for name, found in results.items():
+        bad = {k: v for k, v in found.items() if isinstance(v, Failed)}
+        failed += bool(bad)
+        for k, v in bad.items(): print(f"\n{name}, {k}: {v}", file=sys.stderr)
+        print(f"{'FAIL' if bad else 'ok  '} {name}: " + "; ".join(f"{k} {'failed' if k in bad else v}" for k, v in found.items()), flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__": sys.exit(main())
