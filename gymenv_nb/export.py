@@ -331,13 +331,15 @@ def environment_cells(
     env: Environment, # from `load_environment`, or made in this kernel
 ) -> tuple: # (cells, name of where they are from)
     "The cells that define an environment. Raises `GymenvError` when they cannot be found, or are not those that run here."
-    names = kernel_names() if type(env.server).__module__ == "__main__" else {}
-    path = env.notebook or live_notebook(names)
+    live = type(env.server).__module__ == "__main__"
+    names = kernel_names() if live else {}
+    path, ran, beside = env.notebook or live_notebook(names), executed_cells(names.get("In", [])), Path(f"{env.name}.ipynb")
+    if not path and any(o.exported for o in ran): return ran, "this kernel"
+    if not path and live and beside.is_file(): path = beside # programs that run notebooks keep no history
     if path:
         cells = notebook_cells(path)
         check_same(cells, env.server, path)
         return cells, path.name
-    if cells := executed_cells(names.get("In", [])): return cells, "this kernel"
     raise GymenvError(f"{env.name}: its cells are not known. Export from its notebook: load_environment('{env.name}.ipynb').")
 
 # %% ../nbs/14_export.ipynb #a2af8ab0
