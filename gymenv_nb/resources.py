@@ -382,22 +382,26 @@ IMPORT_LOCK = threading.RLock()
 
 @contextmanager
 def nemo_gym_imports(
-    root: Path, # the folder that holds `resources_servers/`; its modules can be imported by that name
+    folder: Path, # `resources_servers/<name>`
 ):
-    "Within this scope `nemo_gym` is this library, and `resources_servers` the folder below `root`."
-    ours = lambda name: name.split(".")[0] in ("nemo_gym", "resources_servers")
+    "Within this scope `nemo_gym` is this library, `resources_servers` the folder's parent, and the folder's own modules can be imported by name."
+    root = folder.parent
+    own = {o.stem for o in folder.glob("*.py")} | {o.name for o in folder.iterdir() if o.is_dir()}
+    ours = lambda name: name.split(".")[0] in own | {"nemo_gym", "resources_servers"}
     with IMPORT_LOCK:
         before = {k: sys.modules.pop(k) for k in list(sys.modules) if ours(k)}
+        sys.path.insert(0, str(folder))
         try:
             for name, rooms in NEMO_GYM_MODULES.items():
                 module = ModuleType(name); module.__path__ = []
                 for room in rooms: vars(module).update({k: v for k, v in vars(importlib.import_module(room)).items() if not k.startswith("__")})
                 sys.modules[name] = module
                 if "." in name: setattr(sys.modules["nemo_gym"], name.split(".")[1], module)
-            folder = ModuleType("resources_servers"); folder.__path__ = [str(Path(root)/"resources_servers")]
-            sys.modules["resources_servers"] = folder
+            servers = ModuleType("resources_servers"); servers.__path__ = [str(root)]
+            sys.modules["resources_servers"] = servers
             yield
         finally:
+            sys.path.remove(str(folder))
             for k in [k for k in sys.modules if ours(k)]: del sys.modules[k]
             sys.modules.update(before)
 
@@ -408,13 +412,14 @@ def load_server_module(
     "Load the `app.py` of a resources-server folder. Raises `GymenvError` that names what is missing."
     folder = Path(folder).resolve()
     if not (folder/"app.py").is_file(): raise GymenvError(f"{folder}: no app.py. A resources server is a folder resources_servers/<name> with app.py.")
-    if folder.parent.name != "resources_servers": raise GymenvError(f"{folder}: a resources server lies in a folder named resources_servers, so that its own imports work.")
-    with nemo_gym_imports(folder.parent.parent):
-        try: return importlib.import_module(f"resources_servers.{folder.name}.app")
+    name = f"resources_servers.{folder.name}.app"
+    with nemo_gym_imports(folder):
+        try: module = importlib.import_module(name)
         except ModuleNotFoundError as e:
             if (e.name or "").startswith("nemo_gym"): raise GymenvError(f"{folder/'app.py'}: {e.name} is not covered by this library. Run it inside NeMo Gym.") from None
             raise GymenvError(f"{folder/'app.py'}: no module {e.name!r}. Install it: pip install {e.name.split('.')[0]}") from None
         except Exception as e: raise GymenvError(f"{folder/'app.py'}: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}") from e
+    return module
 
 
 def server_classes(
