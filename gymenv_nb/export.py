@@ -246,8 +246,8 @@ def import_lines(
         together = [name for name, alias in names if not alias]
         line = f"from {module} import {', '.join(together)}"
         if len(line) > LINE_LENGTH: line = f"from {module} import (\n" + "".join(f"    {o},\n" for o in together) + ")"
-        lines = [line] if together else []
-        sections[section(module)] += lines + [f"from {module} import {name} as {alias}" for name, alias in names if alias]
+        # a name with an alias has a line of its own, which stands where its name would
+        sections[section(module)] += [f"from {module} import {name} as {alias}" if alias else line for name, alias in names if alias or name == together[0]]
     return "\n\n".join("\n".join(o) for o in sections if o)
 
 # %% ../nbs/14_export.ipynb #a9cca32c
