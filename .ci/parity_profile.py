@@ -109,8 +109,8 @@ def main(python, *runs):
     scratch = Path(tempfile.mkdtemp())
     paths = [synthetic_run(scratch / "binary", True), synthetic_run(scratch / "continuous", False), *map(Path, runs)]
     failed = False
-    for path in paths:
-        answer = subprocess.run([python, __file__, "--theirs", str(path)], capture_output=True, text=True)
+    for path in paths: # -P: this folder has a nemo_gym.py of its own
+        answer = subprocess.run([python, "-P", __file__, "--theirs", str(path)], capture_output=True, text=True)
         if answer.returncode: sys.exit(f"NeMo Gym failed on {path}:\n{answer.stderr[-2000:]}")
         there, here = json.loads(answer.stdout.splitlines()[-1]), ours(path)
         # pass@k is given for k = 1, 2, 4, ..., and NeMo Gym's own rule for rewards other than 0 and 1 is another quantity

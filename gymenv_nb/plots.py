@@ -162,7 +162,7 @@ def draw_length(
         ax.set(ylabel="reward")
     right, wrong = s[f"mean_{column}_passed"], s[f"mean_{column}_failed"]
     if right is None or wrong is None: title = f"Responses have {s[f'mean_{column}']:.0f} {name} on average"
-    else: title = f"{'Right responses' if s['binary'] else f'Rewards of {good}'}: {right:.0f} {name}, the others {wrong:.0f}"
+    else: title = f"{'Right responses average' if s['binary'] else f'Rewards of {good}:'} {right:.0f} {name}, the others {wrong:.0f}"
     ax.set(title=title, xlabel=f"{name} of the response")
 
 
