@@ -315,8 +315,13 @@ def headline(self: Profile) -> list: # (name, value, remark), texts
     avg = s["avg_at_k"]
     def percent(share): return f"{100 * share:.1f} %"
     low, high = s["mean_reward_low"], s["mean_reward_high"]
-    rows = [("mean reward", f"{s['mean_reward']:.3f}", "one task: no interval" if low is None else f"95 % interval {low:.3f} to {high:.3f}, clustered by task"),
-            (f"avg@{avg['k']}", f"{avg['mean']:.3f}", "one run: no spread" if avg["std_err_across_runs"] is None else f"± {avg['std_err_across_runs']:.3f} standard error across {avg['k']} runs")]
+    rows = [("mean reward", f"{s['mean_reward']:.3f}", "one task: no interval" if low is None else f"95 % interval {low:.3f} to {high:.3f}, clustered by task")]
+    if s["missing"]:
+        classes = ", ".join(f"{name} {n}" for name, n in sorted(s["missing"].items()))
+        lost = s["expected_num_rollouts"] - s["num_rollouts"]
+        rows.append(("missing", percent(lost / s["expected_num_rollouts"]), f"{lost} of {s['expected_num_rollouts']} rollouts, in no other figure here: {classes}"))
+    runs = f"{avg['k']} runs" + (" of unequal size" if s["num_rollouts"] < s["num_repeats"] * s["tasks_with_rollouts"] else "")
+    rows += [(f"avg@{avg['k']}", f"{avg['mean']:.3f}", "one run: no spread" if avg["std_err_across_runs"] is None else f"± {avg['std_err_across_runs']:.3f} standard error across {runs}")]
     remark = "unbiased estimate" if s["binary"] else f"passed means a reward of at least {self.pass_threshold:g}"
     rows += [(f"pass@{k}", f"{v:.3f}", remark + (f"; over the {n} tasks with {k} rollouts" if n < s["tasks_with_rollouts"] else ""))
              for k, v, n in self.pass_at_k.select("k", "pass_at_k", "num_tasks").rows()]
@@ -325,10 +330,6 @@ def headline(self: Profile) -> list: # (name, value, remark), texts
              ("truncated", percent(s["truncated_share"]), "responses cut off at their token limit")]
     rows.append((LENGTH_NAMES[s["length"]], f"{s['mean_' + s['length']]:.1f}", "mean per rollout"))
     if s["mean_tool_calls"]: rows.append(("tool calls", f"{s['mean_tool_calls']:.2f}", "mean per rollout"))
-    if s["missing"]:
-        classes = ", ".join(f"{name} {n}" for name, n in sorted(s["missing"].items()))
-        lost = s["expected_num_rollouts"] - s["num_rollouts"]
-        rows.append(("missing", percent(lost / s["expected_num_rollouts"]), f"{lost} of {s['expected_num_rollouts']} rollouts, in no figure above: {classes}"))
     return rows
 
 
