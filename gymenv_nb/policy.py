@@ -477,17 +477,17 @@ class TransformersPolicy(Policy):
                 if jobs is None: return
                 for job in jobs: job.settle(error=error)
                 continue
-            start, self._idle = time.perf_counter(), 0.0
+            start, before, self._idle = time.perf_counter(), self.seconds, 0.0
             self._running.clear()
             try:
                 for index, sample in loaded.engine.run(self._requests(loaded), self._given_up):
                     job = self._running.pop(index)
+                    self.seconds = before + time.perf_counter() - start - self._idle
                     try: job.settle(loaded.answer(job, sample))
                     except Exception as error: job.settle(error=error)
                 return
             except BaseException as error:
                 for job in self._running.values(): job.settle(error=error)
-            finally: self.seconds += time.perf_counter() - start - self._idle
 
     def _given_up(self, index):
         job = self._running.get(index)
@@ -713,7 +713,7 @@ class OpenAIPolicy(Policy):
         "The error in one line, with the way out."
         import openai
         url, said = self.shown_url, getattr(e, "body", None)
-        said = (said.get("message") if isinstance(said, dict) else None) or _first_line(e)
+        said = (said.get("message") or said.get("detail") if isinstance(said, dict) else None) or _first_line(e)
         said = " ".join(str(said).split())[:300]
         if isinstance(e, openai.APITimeoutError): return GymenvError(f"{url}: no answer within {self.timeout:g} s. Ask for fewer tokens, lower the concurrency, or raise the timeout.")
         if isinstance(e, openai.APIConnectionError): return GymenvError(f"{url}: nothing answers there ({_first_line(e.__cause__ or e)}). Start the server, or correct the URL.")
