@@ -129,7 +129,7 @@ def versions() -> dict:
 def run_settings(env: Environment, policy, tasks: Tasks, num_repeats: int, seed: int) -> dict:
     "What decides a run's rollouts: two runs with equal settings are the same run."
     rows = b"".join(line_of(o) for o in tasks)
-    return dict(environment=env.name, environment_hash=env.source_hash(), policy=policy.settings(), num_tasks=len(tasks), tasks_hash=blake2b(rows, digest_size=6).hexdigest(),
+    return dict(environment=env.name, environment_hash=env.source_hash(), policy={"name": policy.name, **policy.settings()}, num_tasks=len(tasks), tasks_hash=blake2b(rows, digest_size=6).hexdigest(),
                 num_repeats=num_repeats, seed=seed, max_steps=env.max_steps)
 
 
@@ -298,7 +298,7 @@ def collect(
     settings = run_settings(env, policy, tasks, num_repeats, seed)
     run = open_run(folder, settings, materialized_inputs(env, tasks, num_repeats))
     with locked(folder):
-        work = Collection(run, env, policy, seed, verify_timeout, concurrency or getattr(policy, "concurrency", 64))
+        work = Collection(run, env, policy, seed, verify_timeout, concurrency or getattr(policy, "concurrency", 1024))
         rows = work.read()
         if rows: run_collection(work, rows, progress)
     if not work.rewards and work.failures: raise GymenvError(f"every rollout failed; the last one: {work.last_error or 'see ' + str(run.file('_failures.jsonl'))}")
