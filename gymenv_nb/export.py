@@ -399,7 +399,8 @@ def function_names(
 
 def own_tests(
     cells: list, # of the notebook
-    known, # names that a test may use
+    known: set, # names that a test may use
+    server: str, # name of the server's class
     source: str, # name of the notebook
 ) -> tuple: # (list of `TestCell`, list of lines that say which cells with an assert were left out and why)
     "The notebook's own tests of its server."
@@ -417,6 +418,8 @@ def own_tests(
         foreign = sorted({o.module for node in ast.walk(tree) for o in imports_of(node, source) if o.module.startswith("gymenv_nb") and o.module != "gymenv_nb.resources"})
         uses = function_names(indent(body))
         missing = foreign or sorted(uses - set(known) - own)
+        # NeMo Gym's constructor needs it
+        if any(isinstance(o, ast.Call) and getattr(o.func, "id", "") == server and "server_client" not in [k.arg for k in o.keywords] for o in ast.walk(tree)): missing = [f"{server}(...) without server_client"]
         missing = missing or [f"#| {o}" for o in sorted(cell.directives & {"eval", "slow", "gpu", "notest"})]
         if missing:
             left.append(f"cell {cell.number} of {source} is no test of the exported folder: it uses {', '.join(missing[:3])}")
@@ -603,12 +606,13 @@ def example_metrics(
     counted = {"Number of examples": len(rows), "Number of tools": spread([len(o) for o in given("tools")]),
                "Json-dumped number of words (proxy for token count)": spread([len(json.dumps(o).split()) for o in shown]),
                "Number of turns": spread([o for o in turns if o]), "Temperature": spread(given("temperature"))}
-    values = {} # a field's values; NeMo Gym counts it as what its first value is, and cannot do with both kinds
+    values = {} # numbers and strings of each other field, in the order in which they are met
     for row in rows:
         for key, value in row.items():
             if key in ("responses_create_params", "response"): continue
-            values.setdefault(key, []).extend(o for o in (value if isinstance(value, list) else [value]) if isinstance(o, (int, float, str)))
-    fields = {k: dict(unique_count=len(set(v)), total_count=len(v)) if isinstance(v[0], str) else spread([float(o) for o in v]) for k, v in values.items() if v}
+            for o in value if isinstance(value, list) else [value]:
+                if isinstance(o, (int, float, str)): values.setdefault(key, []).append(o)
+    fields = {k: dict(unique_count=len(set(v)), total_count=len(v)) if isinstance(v[0], str) else spread(v) for k, v in values.items()}
     return head | counted | fields
 
 # %% ../nbs/14_export.ipynb #a32c826d
@@ -888,7 +892,7 @@ def export_code(
     graders = {o.imported.name for o in travelling if o.imported and o.imported.module == "grading"}
     allowed = {k: v for k, v in importable.items() if section(v.module) == 1 or v.module.partition(".")[0] in BROUGHT_BY_NEMO_GYM}
     known = set(allowed).union(*(o.binds for o in travelling)) - RESERVED_NAMES | TEST_NAMES
-    tests, notes = own_tests(cells, known, source)
+    tests, notes = own_tests(cells, known, server, source)
     if not tests: raise GymenvError(f'{source}: no test. Write a cell like: assert await reward({server}, response="...", expected_answer=42) == 1.0' + (f" ({notes[0]})" if notes else ""))
     if not verification_logic(env): notes.append(f"{server} has no docstring, so README.md does not say what earns a reward")
     app = module_source(travelling, holder) + f'\n\nif __name__ == "__main__":\n    {server}.run_webserver()\n'
