@@ -14,12 +14,15 @@ for cell in notebook.cells:
     if names & {"hide", "default_exp"}: continue
     cell.source = directive.sub("", cell.source) if cell.cell_type == "code" else cell.source
     # a table as text reads the same everywhere; pictures stay pictures
-    for output in cell.get("outputs", []):
+    cell.outputs = [o for o in cell.get("outputs", []) if o.get("name") != "stderr"] if cell.cell_type == "code" else []
+    for output in cell.outputs:
         data = output.get("data", {})
         if "text/html" in data: del data["text/html"]
         if "image/png" in data: data.pop("text/plain", None)
     cells.append(cell)
+    if cell.cell_type != "code": del cell["outputs"]
 notebook.cells = cells
+notebook.metadata["language_info"] = dict(name="python")
 text, resources = MarkdownExporter().from_notebook_node(notebook, resources=dict(output_files_dir="nbs/index_files"))
 folder = root/"nbs"/"index_files"
 folder.mkdir(exist_ok=True)

@@ -203,9 +203,10 @@ MAX_ATTEMPTS = 3 # a rollout that failed so often is not tried again
 
 
 def progress_bar(total: int, done: int, label: str, shown: bool):
-    "A bar that is seen only when the work takes over two seconds."
+    "A bar that is seen only when the work takes over two seconds, in a Jupyter kernel or a terminal: a log file needs none."
     from tqdm.auto import tqdm
-    return tqdm(total=total, initial=done, desc=label, unit="rollout", delay=2, disable=not shown, dynamic_ncols=True)
+    seen = "ipykernel" in sys.modules or sys.stderr.isatty()
+    return tqdm(total=total, initial=done, desc=label, unit="rollout", delay=2, disable=not (shown and seen), dynamic_ncols=True)
 
 
 class Collection:
