@@ -123,9 +123,9 @@ def _roomy_layer()->type: # a cache layer; made by a function, for transformers 
 
     class RoomyLayer(DynamicLayer):
         "Keys and values [rows, heads, room, head dim], of which the first `length` columns are filled."
-        def __init__(self, keys, values, length):
+        def __init__(self, keys, values):
             super().__init__()
-            self.keys, self.values, self.length, self.is_initialized = keys, values, length, True
+            self.keys, self.values, self.length, self.is_initialized = keys, values, keys.shape[-2], True
             self.dtype, self.device = keys.dtype, keys.device
 
         def get_seq_length(self): return self.length
@@ -156,106 +156,100 @@ def left_padded(
     return ids, mask
 
 # %% ../nbs/05_engine.ipynb #4618b06c
+class _Row:
+    "A request while it is worked on."
+    def __init__(self, index, request, limit):
+        self.index, self.request, self.limit = index, request, limit
+        self.length = len(request.prompt_ids) + limit   # columns that it may come to need
+        self.begin()
+
+    def begin(self): self.tokens, self.logprobs, self.uniforms, self.stops = [], [], uniforms(self.request.seed, self.limit), set(self.request.sampling.stop_token_ids)
+
+    def add(self, token, logprob):
+        "Takes a token; returns the sample when it is the last."
+        self.tokens.append(token)
+        self.logprobs.append(logprob)
+        if token not in self.stops and len(self.tokens) < self.limit: return None
+        if not np.isfinite(self.logprobs).all(): raise GymenvError("the model gave no finite probabilities (NaN in its logits): check its weights and its dtype (try dtype='float32').")
+        return Sample(self.tokens, self.logprobs, "stop" if token in self.stops else "length")
+
+# %% ../nbs/05_engine.ipynb #4ea0c305
 class _Batch:
     "Rows that are sampled together, one token a step."
     PREFILL_TOKENS = 16384 # prompt tokens read at once: bounds the memory for attention over long prompts
 
-    def __init__(self, model, pad_token_id, requests, limits):
+    def __init__(self, model, pad_token_id, rows):
         import torch
-        self.model, self.requests, self.device = model, requests, model.device
-        self.rows = list(range(len(requests)))   # request of each row
-        self.step_index, self.token = 0, torch.zeros(len(requests), dtype=torch.long, device=self.device)
+        self.model, self.rows, self.device, self.token = model, rows, model.device, None   # a row that has ended is None
         self.wants = inspect.signature(model.forward).parameters
-        longest = max(limits)
-        tensor = lambda o, dtype: torch.tensor(o, dtype=dtype, device=self.device)
-        self.limits = tensor(limits, torch.long)
-        self.uniforms = torch.from_numpy(np.stack([np.pad(uniforms(r.seed, n), (0, longest - n)) for r, n in zip(requests, limits)])).to(self.device)
-        most = max(1, max(len(r.sampling.stop_token_ids) for r in requests))
-        self.stops = tensor([[*r.sampling.stop_token_ids, *[-1] * (most - len(r.sampling.stop_token_ids))] for r in requests], torch.long)
-        self.settings = _Settings.of([r.sampling for r in requests], self.device)
+        self.settings = _Settings.of([r.request.sampling for r in rows], self.device)
         self.cut = self.settings.any_cut()
-        self.tokens = torch.zeros(len(requests), longest, dtype=torch.long, device=self.device)
-        self.logprobs = torch.zeros(len(requests), longest, device=self.device)
-        with torch.inference_mode(): self._read_prompts(pad_token_id, longest)
+        with torch.inference_mode(): self._read_prompts(pad_token_id)
 
     def _forward(self, ids, mask, positions, cache):
         "Logits of the last column, float32."
         extra = {k: v for k, v in (("position_ids", positions), ("logits_to_keep", 1)) if k in self.wants}
         return self.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **extra).logits[:, -1].float()
 
-    def _read_prompts(self, pad_token_id, longest):
+    def _read_prompts(self, pad_token_id):
         import torch
         from transformers import DynamicCache
         from transformers.cache_utils import DynamicLayer
-        prompts = {p: i for i, p in enumerate(dict.fromkeys(tuple(r.prompt_ids) for r in self.requests))}
-        which = torch.tensor([prompts[tuple(r.prompt_ids)] for r in self.requests], device=self.device)
+        prompts = {p: i for i, p in enumerate(dict.fromkeys(tuple(r.request.prompt_ids) for r in self.rows))}
+        which = torch.tensor([prompts[tuple(r.request.prompt_ids)] for r in self.rows], device=self.device)
         ids, mask = (o.to(self.device) for o in left_padded(list(prompts), pad_token_id))
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        at_once = max(1, self.PREFILL_TOKENS // ids.shape[1])
         parts, logits = [], []
-        for part in torch.arange(len(prompts), device=self.device).split(at_once):
+        for part in torch.arange(len(prompts), device=self.device).split(max(1, self.PREFILL_TOKENS // ids.shape[1])):
             parts.append(DynamicCache(config=self.model.config))
             logits.append(self._forward(ids[part], mask[part], positions[part], parts[-1]))
-        self.logits = torch.cat(logits)[which]
-        self.cache = parts[0]
+        self.logits, self.cache, self.width = torch.cat(logits)[which], parts[0], ids.shape[1]
         for i, layer in enumerate(self.cache.layers):
             if layer.get_seq_length() == 0: continue   # a layer that uses another's keys and values
             keys, values = (torch.cat([getattr(c.layers[i], name) for c in parts])[which] for name in ("keys", "values"))
-            if type(layer) is DynamicLayer: self.cache.layers[i] = _roomy_layer()(keys, values, ids.shape[1])
+            if type(layer) is DynamicLayer: self.cache.layers[i] = _roomy_layer()(keys, values)
             else: layer.keys, layer.values = keys, values
-        self.mask = torch.cat([mask[which], mask.new_ones(len(which), longest)], dim=-1)
-        self.width = ids.shape[1]
-        self.positions = positions[which, -1:]
+        self.start = torch.tensor([self.width - len(r.request.prompt_ids) for r in self.rows], device=self.device)
 
-    def step(self)->list: # (index of the request, Sample) of those that ended
+    @property
+    def active(self): return sum(row is not None for row in self.rows)
+
+    def step(self)->list: # (_Row, Sample) of those that ended
+        "Reads the tokens drawn last, and draws one for each row."
         import torch
+        if self.token is not None:
+            self._shrink()
+            self._advance()
+        uniform = torch.tensor([row.uniforms[len(row.tokens)] if row else 0.0 for row in self.rows], device=self.device)
         with torch.inference_mode():
-            if not self.rows: return []
-            t = self.step_index
-            self.token, logprob = pick(self.logits, self.uniforms[:, t], self.settings, self.cut)
-            self.tokens[:, t], self.logprobs[:, t] = self.token, logprob
-            stopped = (self.token[:, None] == self.stops).any(-1)
-            ended = (stopped | (self.limits <= t + 1)).tolist()
-            finished = self._finish(ended, stopped.tolist()) if any(ended) else []
-            self.step_index += 1
-            if self.rows: self._advance()
-            return finished
+            self.token, logprob = pick(self.logits, uniform, self.settings, self.cut)
+        ended = [(row, sample) for row, t, p in zip(self.rows, self.token.tolist(), logprob.tolist()) if row and (sample := row.add(t, p))]
+        if ended: self.drop({row for row, _ in ended})
+        return ended
 
-    def _finish(self, ended, stopped):
-        length, finished = self.step_index + 1, []
-        for i, row in enumerate(self.rows):
-            if not ended[i] or row is None: continue
-            logprobs = self.logprobs[i, :length].tolist()
-            if not np.isfinite(logprobs).all(): raise GymenvError("the model gave no finite probabilities (NaN in its logits): check its weights and its dtype (try dtype='float32').")
-            finished.append((row, Sample(self.tokens[i, :length].tolist(), logprobs, "stop" if stopped[i] else "length")))
-            self.rows[i] = None
-        self._shrink()
-        return finished
-
-    def drop(self, given_up):
-        "Ends rows without a sample."
-        self.rows = [None if row in given_up else row for row in self.rows]
-        self._shrink()
+    def drop(self, rows):
+        "Ends rows; their places stay, empty, until the batch shrinks."
+        import torch
+        empty = [i for i, row in enumerate(self.rows) if row in rows]
+        for i in empty: self.rows[i] = None
+        with torch.inference_mode(): self.start[empty] = self.width   # an empty row sees nothing and stays at its first positions
 
     def _shrink(self):
-        left = [i for i, row in enumerate(self.rows) if row is not None]
-        if not left: self.rows = []
-        elif len(left) <= len(self.rows) * 7 / 8: self._keep(left)
-
-    def _keep(self, left):
+        "Gives up empty places once they are an eighth of all: dropping them copies the cache."
         import torch
-        with torch.inference_mode(): self._select(torch.tensor(left, device=self.device))
+        left = [i for i, row in enumerate(self.rows) if row]
+        if len(left) > len(self.rows) * 7 / 8: return
+        index = torch.tensor(left, device=self.device)
+        with torch.inference_mode():
+            self.token, self.start, self.settings = self.token[index], self.start[index], self.settings.select(index)
+            self.cache.reorder_cache(index)
         self.rows = [self.rows[i] for i in left]
 
-    def _select(self, index):
-        for name in ("limits", "uniforms", "stops", "token", "tokens", "logprobs", "logits", "mask", "positions"): setattr(self, name, getattr(self, name)[index])
-        self.settings = self.settings.select(index)
-        self.cache.reorder_cache(index)
-
     def _advance(self):
+        import torch
+        columns = torch.arange(self.width + 1, device=self.device)
+        with torch.inference_mode(): self.logits = self._forward(self.token[:, None], (columns >= self.start[:, None]).long(), (self.width - self.start)[:, None], self.cache)
         self.width += 1
-        self.positions = self.positions + 1
-        self.logits = self._forward(self.token[:, None], self.mask[:, :self.width], self.positions, self.cache)
 
 # %% ../nbs/05_engine.ipynb #e56c8c6d
 def best_device()->str: # "cuda", "mps" or "cpu"
@@ -320,44 +314,70 @@ class Engine:
         self.tokens = self.samples = 0   # drawn so far
         self.threads = 1 if model.device.type == "cpu" and model.num_parameters() < self.SMALL else None
 
-    SMALL = 50_000_000 # parameters below which one thread is faster
-    LOOK_AHEAD = 8192 # requests that are sorted together
-
     def run(self,
         requests:Iterable, # of `Request`, or None where nothing waits now
         given_up:Callable=lambda index: False, # asked before each step about each request: True ends it without a sample
     )->Iterator: # of (index of the request, `Sample`), in the order in which they finish
         "Draws every sample. Ending the iteration, or Ctrl-C, loses only what has not been handed out."
-        source, waiting, count, more = iter(requests), [], 0, True
-        while more or waiting:
-            for request in source:
-                if request is None: break
-                waiting.append((count, request, self.limit(request)))
-                count += 1
-                if len(waiting) >= self.LOOK_AHEAD: break
-            else: more = False
-            # equal prompts side by side, similar lengths together, the longest first: memory is short at the start or never
-            waiting.sort(key=lambda o: (len(o[1].prompt_ids), o[2], o[1].prompt_ids), reverse=True)
-            batch, waiting = waiting[:self.rows_at_once(waiting)], waiting[self.rows_at_once(waiting):]
-            done = set()
+        source, waiting, count, more, batches = iter(requests), [], 0, True, []
+        while True:
+            if more and len(waiting) < self.LOOK_AHEAD:
+                had = len(waiting)
+                for request in source:
+                    if request is None: break
+                    waiting.append(_Row(count, request, self.limit(request)))
+                    count += 1
+                    if len(waiting) >= 2 * self.LOOK_AHEAD: break
+                else: more = False
+                # equal prompts side by side, similar lengths together, the longest first: memory is short at the start or never
+                if len(waiting) > had: waiting.sort(key=lambda row: (len(row.request.prompt_ids), row.limit, row.request.prompt_ids), reverse=True)
+            if not (batches or waiting or more): return
+            ended = []
             try:
-                for i, sample in self._sample(batch, given_up):
-                    done.add(i)
-                    yield i, sample
-            except self._out_of_memory() as e:
-                if len(batch) == 1: raise GymenvError(f"the model's device is out of memory with one row of {len(batch[0][1].prompt_ids) + batch[0][2]} tokens: lower max_output_tokens, or use a smaller model.") from e
-                self.max_batch = max(1, len(batch) // 2)
-                warnings.warn(f"The model's device is out of memory with {len(batch)} rows: going on with {self.max_batch}.")
-                waiting += [o for o in batch if o[0] not in done]
+                with threads(self.threads):
+                    waiting = self._admit(batches, waiting, given_up)
+                    for batch in batches: ended += batch.step()
+            except self._out_of_memory() as error: waiting = self._make_do(batches, waiting, error)
+            for row, sample in ended:
+                self.tokens, self.samples = self.tokens + len(sample.token_ids), self.samples + 1
+                yield row.index, sample
+            for batch in batches:
+                if gone := {row for row in batch.rows if row and given_up(row.index)}: batch.drop(gone)
+            batches = [batch for batch in batches if batch.active]
+
+    SMALL = 50_000_000 # parameters below which one thread is faster
+    LOOK_AHEAD = 4096 # requests that are sorted together
+    REFILL = 1/8 # share of the rows that are left when others are let in
+    BATCHES = 3 # batches at once: each costs the fixed part of a step
 
     def rows_at_once(self,
-        waiting:list, # (index, request, limit), the longest first
+        length:int, # tokens of the longest row, prompt and answer
+        held:int=0, # rows that have their memory already
     )->int: # rows, at least 1
-        "How many of the waiting requests the next batch takes."
-        if not waiting: return 0
+        "How many rows there may be."
         most = self.max_batch or (256 if self.model.device.type == "cpu" else 512)
-        longest = max(len(request.prompt_ids) + limit for _, request, limit in waiting[:most])
-        return max(1, min(most, int(0.8 * free_bytes(self.model.device)) // row_bytes(self.model, longest)))
+        return max(1, min(most, held + int(0.8 * free_bytes(self.model.device)) // row_bytes(self.model, length)))
+
+    def _admit(self, batches, waiting, given_up):
+        "Makes a batch of waiting rows where there is place for them; returns those that go on waiting."
+        active = sum(batch.active for batch in batches)
+        if not waiting or len(batches) == self.BATCHES: return waiting
+        most = self.rows_at_once(max(row.length for row in waiting[:self.max_batch or 512]), active)
+        if active > most * self.REFILL or active == most: return waiting
+        rows = [row for row in waiting[:most - active] if not given_up(row.index)]
+        if rows: batches.append(_Batch(self.model, self.pad_token_id, rows))
+        return waiting[most - active:]
+
+    def _make_do(self, batches, waiting, error):
+        "After the memory was full: the rows under way wait again, and fewer are let in."
+        rows = [row for batch in batches for row in batch.rows if row]
+        tried = max(len(rows), min(len(waiting), self.max_batch or 512))
+        if tried <= 1: raise GymenvError(f"the model's device is out of memory with one row of {(rows + waiting)[0].length} tokens: lower max_output_tokens, or use a smaller model.") from error
+        for row in rows: row.begin()
+        batches.clear()
+        self.max_batch = max(1, tried // 2)
+        warnings.warn(f"The model's device is out of memory with {tried} rows: going on with {self.max_batch}.")
+        return rows + waiting
 
     def limit(self,
         request:Request, # a request
@@ -369,17 +389,6 @@ class Engine:
         if self.context is None: return request.sampling.max_tokens
         if size >= self.context: raise GymenvError(f"the prompt has {size} tokens, but the model's context holds {self.context}, the answer included: shorten the prompt.")
         return min(request.sampling.max_tokens, self.context - size)
-
-    def _sample(self, batch, given_up):
-        batch = [o for o in batch if not given_up(o[0])]
-        if not batch: return
-        with threads(self.threads): rows = _Batch(self.model, self.pad_token_id, [request for _, request, _ in batch], [limit for *_, limit in batch])
-        while rows.rows:
-            if gone := [row for row in rows.rows if row is not None and given_up(batch[row][0])]: rows.drop(gone)
-            with threads(self.threads): finished = rows.step()
-            for i, sample in finished:
-                self.tokens, self.samples = self.tokens + len(sample.token_ids), self.samples + 1
-                yield batch[i][0], sample
 
     def _out_of_memory(self):
         import torch
