@@ -441,7 +441,8 @@ class TransformersPolicy(Policy):
     def settings(self):
         loaded = self.load()
         used = loaded.default
-        return dict(kind="transformers", **loaded.exact, thinking=self.thinking, temperature=used.temperature, top_p=used.top_p, top_k=used.top_k, min_p=used.min_p, max_output_tokens=used.max_tokens)
+        embedded = dict(model="embedded") if Path(self.model) == data_path("embedded_policy") else {}   # its path says where, not what
+        return dict(kind="transformers", **loaded.exact | embedded, thinking=self.thinking, temperature=used.temperature, top_p=used.top_p, top_k=used.top_k, min_p=used.min_p, max_output_tokens=used.max_tokens)
 
     async def respond(self, params, seed=0):
         loop = asyncio.get_running_loop()
