@@ -203,11 +203,12 @@ def attempt(check, *args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path, help="exported resources_servers/<name>")
-    parser.add_argument("--venv", type=Path, help="an environment with nemo-gym 0.4.0, pytest, pytest-asyncio and ruff")
+    parser.add_argument("--venv", type=Path, help="an environment with nemo-gym 0.4.0, pytest, pytest-asyncio and ruff; made there when it does not exist, and left there")
     args = parser.parse_args()
     for folder in args.folders:
         if not (folder / "app.py").is_file(): parser.error(f"{folder}: no app.py; export first: gymenv export {folder.name}")
-    python = args.venv or python312()
+    ready = args.venv and args.venv.exists()
+    python = ready or python312()
     if not python:
         print("no Python 3.12 here, so the exported folders were not run inside NeMo Gym 0.4.0")
         return 0
@@ -218,7 +219,7 @@ def main():
         for name, folder in zip(names, args.folders):
             shutil.copytree(folder, place / "resources_servers" / name, ignore=shutil.ignore_patterns(".venv", "__pycache__", ".pytest_cache", ".ruff_cache"))
         venv = args.venv or Path(work) / "venv"
-        if not args.venv:
+        if not ready:
             needed = {line for name in names for line in (place / "resources_servers" / name / "requirements.txt").read_text().split("\n") if line and "nemo-gym" not in line}
             fresh_environment(python, venv, sorted(needed))
         check = Check(venv, place)

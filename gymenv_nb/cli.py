@@ -30,7 +30,7 @@ TokensOption = Annotated[Optional[int], typer.Option("--max-output-tokens", help
 TasksOption = Annotated[int, typer.Option("--tasks", "-n", min=1, help="Number of tasks; NeMo Gym's guide asks for 500.")]
 RepeatsOption = Annotated[int, typer.Option("--repeats", "-r", min=1, help="Rollouts per task.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of the tasks and of the sampling.")]
-ToOption = Annotated[Optional[Path], typer.Option("--to", help="Folder of the run; runs/NAME-<hash of the settings> when not given.")]
+ToOption = Annotated[Optional[Path], typer.Option("--to", help="Folder of the run; runs/NAME-HASH when not given, the hash being of the settings.")]
 
 
 def policy_of(name: str, model: str | None, thinking: bool | None, temperature: float | None, max_output_tokens: int | None):

@@ -74,7 +74,7 @@ def notebook_tests(
     "Run the test cells of a notebook."
     from gymenv_nb.export import own_tests
     names = {k: v for k, v in vars(sys.modules[type(env.server).__module__]).items() if not k.startswith("__")} | dict(reward=reward, call_tool=call_tool, Session=Session)
-    cells, left_out = own_tests(notebook_cells(path), names, path.name)
+    cells, left_out = own_tests(notebook_cells(path), set(names), type(env.server).__name__, path.name)
     if not cells: raise GymenvError(f"{path}: no test cell. Write one: assert await reward({type(env.server).__name__}, '...', ...) == 1.0")
     done = []
     for o in cells:

@@ -366,7 +366,7 @@ def serve(
     import socket
     import uvicorn
     listener = socket.socket(); listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try: listener.bind(("127.0.0.1", port))
+    try: listener.bind(("127.0.0.1", port)); listener.listen(2048) # whoever reads the line below can connect
     except OSError as e: raise GymenvError(f"port {port}: {e.strerror}. Give another with --port.") from None
     print(f"{type(server_of(server)).__name__} on http://127.0.0.1:{listener.getsockname()[1]} (Ctrl-C stops it)", flush=True)
     uvicorn.Server(uvicorn.Config(web_app(server), log_level="warning")).run(sockets=[listener])

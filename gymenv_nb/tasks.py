@@ -203,7 +203,7 @@ def split(self: Tasks,
 def stats(self: Tasks,
     tokenizer=None, # a transformers tokenizer with a chat template: adds the length of each prompt in tokens
 ): # data frame: one row a quantity, columns min, median, mean, max, total
-    "How many rows, duplicates, messages, tools, characters and (with a tokenizer) tokens."
+    "How many tasks and duplicates (the name of the index), messages, tools, characters and (with a tokenizer) tokens."
     import pandas as pd
     messages = [[message_text(o) for o in messages_of(row)] for row in self.rows]
     columns = {"messages": [len(o) for o in messages], "tools": [len(row["responses_create_params"].get("tools") or []) for row in self.rows],
@@ -212,7 +212,7 @@ def stats(self: Tasks,
         columns["prompt tokens"] = [len(tokenizer.apply_chat_template([dict(role=m.get("role", "user"), content=message_text(m)) for m in messages_of(row)],
             tools=row["responses_create_params"].get("tools") or None, add_generation_prompt=True, return_dict=False)) for row in self.rows]
     table = pd.DataFrame(columns).agg(["min", "median", "mean", "max", "sum"]).T.rename(columns=dict(sum="total"))
-    table.loc["tasks", "total"], table.loc["duplicates", "total"] = len(self), self.duplicates()
+    table.index.name = f"{len(self)} tasks, {self.duplicates()} duplicates"
     return table
 
 
