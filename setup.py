@@ -33,7 +33,7 @@ setup(
     entry_points={"console_scripts": lines("console_scripts"), "nbdev": ["gymenv_nb=gymenv_nb._modidx:d"]},
     classifiers=[
         "Development Status :: 3 - Alpha", "Intended Audience :: Science/Research",
-        "License :: OSI Approved :: Apache Software License", "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3",
     ],
     zip_safe=False,
 )

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'EnvironmentArgument', 'PolicyOption', 'ModelOption', 'ThinkingOption', 'TemperatureOption', 'TokensOption',
            'TasksOption', 'RepeatsOption', 'SeedOption', 'ToOption', 'policy_of', 'new', 'list_environments', 'test',
-           'serve_environment', 'collected', 'collect', 'profile', 'export', 'pipeline', 'main']
+           'serve_environment', 'collect', 'profile', 'export', 'pipeline', 'main']
 
 # %% ../nbs/16_cli.ipynb #8254d091
 import sys
@@ -81,21 +81,12 @@ def serve_environment(env: EnvironmentArgument, port: Annotated[int, typer.Optio
     serve(load_environment(env).server, port)
 
 
-def collected(env, policy, tasks, repeats, to, seed):
-    "The run that the options describe."
-    from gymenv_nb.contribute import run_folder
-    from gymenv_nb.environment import load_environment
-    from gymenv_nb.rollouts import collect as collect_rollouts
-    env = load_environment(env)
-    rows = env.make_tasks(tasks, seed)
-    return collect_rollouts(env, policy, num_repeats=repeats, to=to or run_folder(env, policy, rows, repeats, seed), tasks=rows, seed=seed)
-
-
 @app.command()
 def collect(env: EnvironmentArgument, policy: PolicyOption = "embedded", tasks: TasksOption = 32, repeats: RepeatsOption = 16, to: ToOption = None, seed: SeedOption = 0,
             model: ModelOption = None, thinking: ThinkingOption = None, temperature: TemperatureOption = None, max_output_tokens: TokensOption = None):
     "Collect rollouts into a folder. The same command goes on where it stopped."
-    typer.echo(repr(collected(env, policy_of(policy, model, thinking, temperature, max_output_tokens), tasks, repeats, to, seed)))
+    from gymenv_nb.rollouts import collect as collect_rollouts
+    typer.echo(repr(collect_rollouts(env, policy_of(policy, model, thinking, temperature, max_output_tokens), repeats, to, tasks, seed)))
 
 
 @app.command()
@@ -105,9 +96,9 @@ def profile(env: Annotated[str, typer.Argument(metavar="ENV|RUN", help="An envir
     "The reward profile: tables beside the rollouts, plots, and report.html."
     from gymenv_nb.plots import report, save_plots
     from gymenv_nb.profile import profile as profile_run
-    from gymenv_nb.rollouts import Run
+    from gymenv_nb.rollouts import Run, collect as collect_rollouts
     is_run = Path(env).is_dir() and not (Path(env)/"app.py").is_file()
-    run = Run(env) if is_run else collected(env, policy_of(policy, model, thinking, temperature, max_output_tokens), tasks, repeats, to, seed)
+    run = Run(env) if is_run else collect_rollouts(env, policy_of(policy, model, thinking, temperature, max_output_tokens), repeats, to, tasks, seed)
     found = profile_run(run)
     typer.echo(repr(found))
     for path in (found.save(run.path), save_plots(found, run.path/"plots")[0].parent, report(found, run.path/"report.html")):

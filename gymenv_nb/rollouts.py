@@ -273,6 +273,7 @@ def finish(
     settings.update(counts=dict(rollouts=len(values), mean_reward=sum(values)/len(values) if values else None, failures=dict(work.failures)),
                     seconds=round(settings.get("seconds", 0) + seconds, 2), finished=datetime.now(timezone.utc).isoformat(timespec="seconds"))
     write_whole(work.run.path/"run.json", json.dumps(settings, indent=1).encode())
+    if (failures := work.run.file("_failures.jsonl")).exists() and not failures.stat().st_size: failures.unlink()
     keep = lambda row: {k: v for k, v in row.items() if k not in ("responses_create_params", "response")} | {"response": {"usage": (row.get("response") or {}).get("usage")}}
     rows = sorted(map(keep, work.run.rollouts()), key=lambda o: (o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME]))
     metrics = compute_aggregate_metrics(rows, work.env.server.compute_metrics, work.env.server.get_key_metrics)
@@ -283,7 +284,7 @@ def collect(
     env, # an Environment, or what `load_environment` takes
     policy=None, # None: the embedded policy
     num_repeats: int = 16, # rollouts per task
-    to="runs/{name}", # the run's folder; {name} is the environment's
+    to=None, # the run's folder; None: runs/<name>-<hash of the settings>, so that a changed verifier or model never meets an old run
     tasks: Tasks | int | None = None, # tasks, or how many to make; None: 500 of a generator, all of a fixed set
     seed: int = 0, # of the tasks and of the sampling
     verify_timeout: float = 60., # seconds, for each call of the server
@@ -295,8 +296,8 @@ def collect(
     if policy is None or isinstance(policy, str): policy = default_policy(policy)
     if num_repeats < 1: raise GymenvError(f"num_repeats is {num_repeats}. At least one rollout per task is needed.")
     if not isinstance(tasks, Tasks): tasks = env.make_tasks(tasks, seed)
-    folder = Path(str(to).format(name=env.name))
     settings = run_settings(env, policy, tasks, num_repeats, seed)
+    folder = Path(to or f"runs/{env.name}-{blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=3).hexdigest()}")
     run = open_run(folder, settings, materialized_inputs(env, tasks, num_repeats))
     with locked(folder):
         work = Collection(run, env, policy, seed, verify_timeout, concurrency or getattr(policy, "concurrency", 1024))
