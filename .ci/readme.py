@@ -28,5 +28,5 @@ folder = root/"nbs"/"index_files"
 folder.mkdir(exist_ok=True)
 for old in folder.glob("*.png"): old.unlink()
 for name, data in resources["outputs"].items(): (root/name).write_bytes(data)
-(root/"README.md").write_text(re.sub(r"\n{3,}", "\n\n", text).strip() + "\n", encoding="utf-8")
+(root/"README.md").write_text(re.sub(r"\n{3,}", "\n\n", text.replace("![png](", "![plot](")).strip() + "\n", encoding="utf-8")
 print(f"README.md from nbs/index.ipynb, {len(resources['outputs'])} pictures")

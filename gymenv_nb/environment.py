@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LICENSES', 'Card', 'Environment', 'names_in', 'sources_of', 'Cell', 'cell_of', 'notebook_cells', 'notebook_module',
-           'environment_in', 'notebook_path', 'example_names', 'folder_environment', 'load_environment']
+           'environment_in', 'example_names', 'folder_environment', 'load_environment']
 
 # %% ../nbs/04_environment.ipynb #25138f9c
 import importlib
@@ -27,7 +27,7 @@ from types import CodeType, FunctionType, ModuleType
 import gymenv_nb
 from .contract import DOMAINS, GymenvError, patch
 from .resources import SimpleResourcesServer, load_server_module, server_classes, server_of, verify_request_type
-from .tasks import Tasks
+from .tasks import Tasks, shipped_path
 
 # %% ../nbs/04_environment.ipynb #627fcfb0
 LICENSES = ("Apache 2.0", "MIT", "Creative Commons Attribution 4.0 International", "Creative Commons Attribution-ShareAlike 4.0 International", "CC BY-SA 4.0",
@@ -199,15 +199,6 @@ def environment_in(
     raise GymenvError(f"{place}: {len(found)} Environments ({', '.join(o.name for o in found)}). Keep one a module.")
 
 
-def notebook_path(
-    *parts: str, # path inside `nbs/`
-) -> Path: # where it lies: in the package when it came as a wheel, beside it in a checkout
-    "A notebook that ships with the project."
-    package = Path(gymenv_nb.__file__).parent
-    inside = package/"nbs"
-    return (inside if inside.is_dir() else package.parent/"nbs").joinpath(*parts)
-
-
 def example_names() -> list:
     "Names of the environments that ship with the library."
     folder = Path(gymenv_nb.__file__).parent/"envs"
@@ -220,7 +211,7 @@ def notebook(self: Environment) -> Path | None: # None when it has none
     name = type(self.server).__module__
     if found := getattr(sys.modules.get(name), "__notebook__", None): return found
     if not name.startswith("gymenv_nb.envs."): return None
-    path = notebook_path("envs", name.split(".")[-1] + ".ipynb")
+    path = shipped_path("nbs", "envs", name.split(".")[-1] + ".ipynb")
     return path if path.exists() else None
 
 

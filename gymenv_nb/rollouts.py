@@ -305,7 +305,7 @@ def collect(
         if rows: run_collection(work, rows, progress)
     if not work.rewards and work.failures: raise GymenvError(f"every rollout failed; the last one: {work.last_error or 'see ' + str(run.file('_failures.jsonl'))}")
     if work.failures:
-        print(f"{sum(work.failures.values())} of {len(tasks)*num_repeats} rollouts failed ({', '.join(f'{k} {v}' for k, v in work.failures.items())}); the last one: {work.last_error or 'earlier'}. See {run.file('_failures.jsonl')}; the same call tries them again.")
+        print(f"{sum(work.failures.values())} of {len(tasks)*num_repeats} rollouts failed ({', '.join(f'{k} {v}' for k, v in work.failures.items())}); the last one: {(work.last_error or 'earlier').rstrip('.')}. See {run.file('_failures.jsonl')}; the same call tries them again.")
     return run
 
 
