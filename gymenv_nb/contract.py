@@ -11,7 +11,7 @@ __all__ = ['RESPONSES_CREATE_PARAMS_KEY_NAME', 'AGENT_REF_KEY_NAME', 'TASK_INDEX
            'NeMoGymFunctionCallOutput', 'NeMoGymResponseFunctionToolCall', 'NeMoGymEasyInputMessageForTraining',
            'NeMoGymMessageForTraining', 'NeMoGymResponseOutputMessageForTraining',
            'NeMoGymResponseFunctionToolCallForTraining', 'NeMoGymResponseReasoningItemForTraining',
-           'NeMoGymResponseCreateParamsNonStreaming', 'without_newer_keys', 'NeMoGymResponseInputTokensDetails',
+           'NeMoGymResponseCreateParamsNonStreaming', 'OldKeys', 'NeMoGymResponseInputTokensDetails',
            'NeMoGymResponseOutputTokensDetails', 'NeMoGymResponseUsage', 'NeMoGymResponse', 'text_response',
            'items_response', 'BaseRunRequest', 'BaseVerifyRequest', 'BaseVerifyResponse',
            'BaseMultiRewardVerifyResponse', 'BaseSeedSessionRequest', 'BaseSeedSessionResponse',
@@ -19,7 +19,7 @@ __all__ = ['RESPONSES_CREATE_PARAMS_KEY_NAME', 'AGENT_REF_KEY_NAME', 'TASK_INDEX
 
 # %% ../nbs/00_contract.ipynb #b2e15a48
 from inspect import get_annotations
-from typing import Any, Dict, List, Literal, Optional, TypeAlias, Union
+from typing import Any, ClassVar, Dict, List, Literal, Optional, TypeAlias, Union
 
 from openai.types.responses import Response
 from openai.types.responses.response_create_params import (
@@ -29,7 +29,7 @@ from openai.types.responses.response_input_param import ResponseInputMessageCont
 from openai.types.responses.response_output_text_param import Annotation, Logprob
 from openai.types.responses.response_reasoning_item import Summary
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails, ResponseUsage
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_serializer
 
 # %% ../nbs/00_contract.ipynb #d422b8ac
 class GymenvError(Exception):
@@ -215,35 +215,40 @@ RESPONSE_KEYS = frozenset("""id created_at error incomplete_details instructions
     service_tier status text top_logprobs truncation usage user""".split())
 
 
-def without_newer_keys(
-    model: type, # an openai model
-    keys: frozenset, # field names that are always written
-) -> type: # a subclass that writes any other field only when it holds a value
-    "The same model, whose dump has `keys` and what was set."
-    newer = {k: (Optional[f.annotation], Field(default=None, exclude_if=lambda v: v is None)) for k, f in model.model_fields.items() if k not in keys}
-    return create_model(model.__name__, __base__=model, **newer)
+class OldKeys(BaseModel):
+    "Mixin: a dump has the fields named in `keys`, and of the others those that were set."
+    keys: ClassVar[frozenset] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def written(self, handler):
+        return {k: v for k, v in handler(self).items() if k in self.keys or k in self.model_fields_set}
 
 # %% ../nbs/00_contract.ipynb #9d40fff9
-class NeMoGymResponseInputTokensDetails(without_newer_keys(InputTokensDetails, frozenset(["cached_tokens"]))):
+class NeMoGymResponseInputTokensDetails(OldKeys, InputTokensDetails):
+    keys: ClassVar[frozenset] = frozenset(["cached_tokens"])
     cached_tokens: Optional[int] = 0
+    cache_write_tokens: Optional[int] = None # openai requires it since 3.0
 
 
-class NeMoGymResponseOutputTokensDetails(without_newer_keys(OutputTokensDetails, frozenset(["reasoning_tokens"]))):
+class NeMoGymResponseOutputTokensDetails(OldKeys, OutputTokensDetails):
+    keys: ClassVar[frozenset] = frozenset(["reasoning_tokens"])
     reasoning_tokens: Optional[int] = 0
 
 
-class NeMoGymResponseUsage(without_newer_keys(ResponseUsage, frozenset(["input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details", "total_tokens"]))):
+class NeMoGymResponseUsage(OldKeys, ResponseUsage):
     "Tokens of the prompt, of the answer, and their sum; over several turns, sums over the turns."
+    keys: ClassVar[frozenset] = frozenset(["input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details", "total_tokens"])
     input_tokens_details: NeMoGymResponseInputTokensDetails
     output_tokens_details: NeMoGymResponseOutputTokensDetails
 
 
-class NeMoGymResponse(without_newer_keys(Response, RESPONSE_KEYS)):
+class NeMoGymResponse(OldKeys, Response):
     "A model's answer: `output` is a list of items, `output_text` the text of its messages."
+    keys: ClassVar[frozenset] = RESPONSE_KEYS
     output: List[NeMoGymResponseOutputItem]
     usage: Optional[NeMoGymResponseUsage] = None
 
-    @field_serializer("error", "incomplete_details", "prompt", "reasoning", "text", "tool_choice", "tools", "conversation", mode="plain", check_fields=False)
+    @field_serializer("error", "incomplete_details", "prompt", "reasoning", "text", "tool_choice", "tools", "conversation", check_fields=False)
     def as_it_was_set(self, value, info):
         "Parts that a newer client knows with more fields are written with the fields that were set."
         dump = lambda o: o.model_dump(mode=info.mode, exclude_unset=True) if isinstance(o, BaseModel) else o
