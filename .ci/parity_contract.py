@@ -35,7 +35,8 @@ def theirs():
 
 def main():
     from gymenv_nb.contract import BaseVerifyResponse
-    out = subprocess.run([sys.argv[1], __file__, "--theirs"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    # -P: the nemo_gym.py beside this file is not the package
+    out = subprocess.run([sys.argv[1], "-P", __file__, "--theirs"], stdout=subprocess.PIPE, text=True, check=True).stdout
     equal, refused, different = 0, 0, []
     for line in out.splitlines():
         if not line.startswith("row "): continue
