@@ -9,6 +9,7 @@ __all__ = ['MAX_ATTEMPTS', 'line_of', 'write_whole', 'read_lines', 'cut_torn_lin
 
 # %% ../nbs/08_rollouts.ipynb #c4c951d5
 import asyncio
+import ctypes
 import json
 import os
 import queue
@@ -198,6 +199,11 @@ class EnvironmentLoop:
 
     def stop(self): self.loop.call_soon_threadsafe(self.loop.stop)
 
+    def abandon(self):
+        "Leave it behind; Python code that spins on the thread is ended, a call into C that blocks ends when it returns."
+        self.loop.set_exception_handler(lambda loop, context: None) # nobody waits for what ends here
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread.ident), ctypes.py_object(SystemExit))
+
 # %% ../nbs/08_rollouts.ipynb #d96eb101
 MAX_ATTEMPTS = 3 # a rollout that failed so often is not tried again
 
@@ -255,6 +261,7 @@ class Collection:
             except queue.Empty:
                 if self.place.stalled() < self.verify_timeout or not (held := self.place.culprit()): continue
                 row = waiting.pop(held)
+                self.place.abandon()
                 stream = chain(list(waiting.values()), stream)
                 waiting = self.start(stream)
                 result = (held, row, RolloutFailure("timeout", f"{type(self.env.server).__name__} blocked for over {self.verify_timeout:g} s"))
@@ -330,5 +337,7 @@ def run_collection(work: Collection, rows: list, progress: bool) -> None:
                     done.write(line_of(result))
                 bar.update()
                 if count: bar.set_postfix_str(f"mean reward {mean/count:.3f}" + (f", failed {sum(work.failures.values())}" if work.failures else ""), refresh=False)
-    except KeyboardInterrupt: print(f"stopped after {len(work.rewards)} of {total} rollouts; the same call goes on")
+    except KeyboardInterrupt:
+        print(f"stopped after {len(work.rewards)} of {total} rollouts in {work.run.path}; the same call goes on")
+        raise
     finally: finish(work, time.monotonic() - start)
