@@ -45,7 +45,7 @@ def new(
     name: Annotated[str, typer.Argument(help="Lower case letters, digits and _.")],
 ):
     "Write NAME.ipynb: an environment in eight steps that runs as it is."
-    import json, re
+    import re
     from gymenv_nb.tasks import data_path
     name = name.removesuffix(".ipynb")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name): raise GymenvError(f"{name!r}: a name has lower case letters, digits and _, and begins with a letter.")

@@ -26,7 +26,7 @@ from types import CodeType, FunctionType, ModuleType
 
 import gymenv_nb
 from .contract import DOMAINS, GymenvError, patch
-from .resources import SimpleResourcesServer, load_server_module, server_classes, server_of, verify_request_type
+from .resources import load_server_module, server_classes, server_of, verify_request_type
 from .tasks import Tasks, shipped_path
 
 # %% ../nbs/04_environment.ipynb #627fcfb0

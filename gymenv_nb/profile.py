@@ -9,7 +9,6 @@ __all__ = ['ROLLOUT_SCHEMA', 'LENGTH_NAMES', 'run_files', 'keyed_rows', 'text_of
 
 # %% ../nbs/09_profile.ipynb #76b687ed
 import math
-import os
 from collections import Counter
 from dataclasses import dataclass
 from html import escape
@@ -21,6 +20,7 @@ import polars as pl
 
 from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, patch
 from .resources import field_statistics, numeric_fields
+from .rollouts import write_whole
 from .tasks import prompt_text
 
 # %% ../nbs/09_profile.ipynb #c25f98e8
@@ -409,6 +409,5 @@ def save(self: Profile,
     contents = {f"{self.path.stem}_reward_profiling.jsonl": b"".join(orjson.dumps(row) + b"\n" for row in self.reward_profiling()),
                 f"{self.path.stem}_agent_metrics.json": orjson.dumps(self.agent_metrics())}
     for name, content in contents.items():
-        (folder/f"{name}.part").write_bytes(content)
-        os.replace(folder/f"{name}.part", folder/name) # whole or not at all
+        write_whole(folder/name, content)
     return [folder/name for name in contents]

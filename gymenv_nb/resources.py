@@ -19,7 +19,6 @@ import math
 import sys
 import threading
 from abc import abstractmethod
-from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +27,13 @@ from typing import Any, Dict, List, Optional, get_type_hints
 from uuid import uuid4
 
 import numpy as np
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request
 from pydantic import BaseModel, ValidationError
 
 from .contract import (
     ROLLOUT_INDEX_KEY_NAME, SESSION_ID_KEY, TASK_INDEX_KEY_NAME, AggregateMetrics, AggregateMetricsRequest, BaseMultiRewardVerifyResponse,
     BaseRunRequest, BaseSeedSessionRequest, BaseSeedSessionResponse, BaseVerifyRequest, BaseVerifyResponse, GymenvError, describe_errors,
-    items_response, patch, text_response)
+    items_response, text_response)
 
 # %% ../nbs/02_resources.ipynb #3d9beeba
 def numeric_fields(

@@ -11,7 +11,6 @@ __all__ = ['ABANDONED', 'MAX_ATTEMPTS', 'line_of', 'write_whole', 'read_lines', 
 import asyncio
 import ctypes
 import json
-import os
 import queue
 import sys
 import threading

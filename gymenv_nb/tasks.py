@@ -10,7 +10,7 @@ __all__ = ['JSON_COLUMNS', 'ANY_RESPONSE', 'shipped_path', 'data_path', 'message
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
