@@ -6,15 +6,18 @@
 __all__ = ['MAX_OUTPUT_TOKENS', 'as_request', 'content_text', 'chat_messages', 'chat_tools', 'Parts', 'read_text', 'digest',
            'output_items', 'make_response', 'Policy', 'FunctionPolicy', 'model_folder', 'load_model',
            'template_arguments', 'Prompter', 'first_of', 'sampling_of', 'TransformersPolicy', 'chat_body',
-           'chat_response', 'endpoint_response', 'OpenAIPolicy', 'policy']
+           'chat_response', 'endpoint_response', 'Endpoint', 'prefix_key', 'Places', 'urls_of', 'pause_after',
+           'OpenAIPolicy', 'policy']
 
 # %% ../nbs/06_policy.ipynb #ef0893a9
-import asyncio, atexit, inspect, json, os, queue, re, threading, time, weakref
+import asyncio, atexit, inspect, json, os, queue, re, threading, time, warnings, weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b, sha256
+from itertools import takewhile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -607,133 +610,328 @@ def endpoint_response(
     return NeMoGymResponse.model_validate(response | dict(model=model))
 
 # %% ../nbs/06_policy.ipynb #df0aec9a
+class Endpoint:
+    "One server of the model, and whether it answers."
+    PAUSE, LONGEST_PAUSE = 5.0, 60.0 # seconds that it is left alone once it fails; twice as long each time
+    FAILURES = 3 # different requests that fail on it, none between them answered, before it is left alone
+
+    def __init__(self,
+        url:str, # of the API, usually ending in /v1
+    ):
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname: raise GymenvError(f"{url}: no URL of an endpoint. Give one like http://127.0.0.1:8000/v1.")
+        self.url, self.served, self.has_responses = url.rstrip("/"), [], None
+        self.answered, self.failed, self.pauses, self.until, self.error = 0, set(), 0, 0.0, None
+
+    @property
+    def shown(self): "The URL without a password that may be in it."; return urlsplit(self.url)._replace(netloc=urlsplit(self.url).netloc.rpartition("@")[2]).geturl()
+
+    @property
+    def resting(self): "Whether it is set aside now."; return time.monotonic() < self.until
+
+    def room(self,
+        places:int, # for requests, when all is well
+    )->int: # requests that it may have under way
+        "None while it is set aside, then one to try it with."
+        return 0 if self.resting else 1 if self.pauses else places
+
+    def succeed(self):
+        "It has answered a request."
+        self.answered, self.pauses, self.until, self.error = self.answered + 1, 0, 0.0, None
+        self.failed.clear()
+
+    def fail(self,
+        request, # hashable; one request that always fails says nothing about the server
+        error:Exception, # in words for the user
+        certain:bool=False, # True: nobody is there, or somebody else
+    )->bool: # whether this sets it aside
+        "It has failed a request."
+        if self.resting: return False
+        self.failed.add(request)
+        if not (certain or self.pauses or len(self.failed) >= self.FAILURES): return False
+        self.failed.clear()
+        self.until, self.error = time.monotonic() + min(self.PAUSE * 2**self.pauses, self.LONGEST_PAUSE), error
+        self.pauses += 1
+        return True
+
+    def __repr__(self): return f"{self.shown}: {self.answered} answered" + (", set aside" if self.resting else "")
+
+# %% ../nbs/06_policy.ipynb #c877170c
+def prefix_key(
+    params:NeMoGymResponseCreateParamsNonStreaming, # a request
+)->str: # equal for the rollouts of a task, and for the turns of a rollout
+    "A name for what a request has before the model's first word."
+    items = [params.input] if isinstance(params.input, str) else takewhile(lambda o: getattr(o, "role", None) in ("user", "system", "developer"), params.input)
+    return digest(params.instructions, params.tools, *items)
+
+
+class Places:
+    "Which server each request goes to, within one event loop."
+    LOOK_AHEAD = 64 # requests that wait, among which a free place looks for one that prefers it
+
+    def __init__(self,
+        endpoints:list, # of `Endpoint`
+        places:int, # requests under way at once, on each
+    ): self.endpoints, self.places, self.under_way, self.waiting = endpoints, places, [0] * len(endpoints), []
+
+    def rooms(self):
+        "Requests that each may have under way. When all are set aside, trying is all that is left."
+        rooms = [e.room(self.places) for e in self.endpoints]
+        return rooms if any(rooms) else [self.places] * len(rooms)
+
+    def choose(self,
+        order:list, # indices of endpoints, the preferred one first
+        tried:list, # indices of those that failed the request
+        rooms:list, # from `rooms`
+    )->int: # index; None when the request must wait
+        "The server for a request."
+        wanted = [i for i in order if rooms[i] and i not in tried] or [i for i in order if rooms[i]]
+        free = [i for i in wanted if self.under_way[i] < rooms[i]]
+        if not free: return None
+        most = min(self.under_way[i] for i in free) + max(1, self.places // 4)
+        return next(i for i in free if self.under_way[i] < most)
+
+    async def take(self, order:list, tried:list)->int: # index; give it back with `leave`
+        "Waits for a place."
+        waiter = order, tried, asyncio.get_running_loop().create_future()
+        self.waiting.append(waiter)
+        self._give()
+        try: return await waiter[2]
+        except asyncio.CancelledError:
+            if waiter[2].done() and not waiter[2].cancelled(): self.leave(waiter[2].result())
+            raise
+
+    def leave(self, index:int):
+        "Gives a place back."
+        self.under_way[index] -= 1
+        self._give()
+
+    def _give(self):
+        while True:
+            self.waiting = [w for w in self.waiting if not w[2].done()]   # some have given up
+            rooms = self.rooms()
+            fit = [(w, i) for w in self.waiting[:self.LOOK_AHEAD if len(rooms) > 1 else 1] if (i := self.choose(w[0], w[1], rooms)) is not None]
+            if not fit: return
+            waiter, index = next((o for o in fit if o[1] == o[0][0][0]), fit[0])
+            self.under_way[index] += 1
+            waiter[2].set_result(index)
+
+# %% ../nbs/06_policy.ipynb #70cb4a87
 @dataclass
 class _Here:
     "What belongs to one event loop."
-    client:"openai.AsyncOpenAI"
-    places:asyncio.Semaphore
-    first:asyncio.Lock
+    clients:list # openai.AsyncOpenAI, one for each endpoint
+    places:Places
+
+
+class _OtherModel(GymenvError): "A server that has come back with another model."
+
+
+def urls_of(
+    base_url, # a URL, several with commas between them, or a list
+)->list:
+    "The URLs, in the order given."
+    return [o.strip() for o in base_url.split(",") if o.strip()] if isinstance(base_url, str) else [str(o) for o in base_url]
+
+
+def pause_after(
+    error, # openai.APIError
+    times:int, # pauses before this one
+)->float: # seconds
+    "How long to wait before asking again: what the server says, else twice as long each time, 8 s at the most."
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        try: said = float(headers.get(name)) / unit
+        except (TypeError, ValueError): continue
+        if 0 < said <= 60: return said
+    return min(0.5 * 2**times, 8.0)
 
 
 class OpenAIPolicy(Policy):
-    "A model behind an OpenAI-compatible endpoint."
+    "A model behind an OpenAI-compatible endpoint, or behind several of them that serve the same model."
     def __init__(self,
-        base_url:str, # of the API, usually ending in /v1
+        base_url, # of the API, usually ending in /v1; several as a list, or with commas between them
         model:str=None, # as the endpoint calls it; by default the first that it lists
         api_key:str=None, # by default that in the environment variable OPENAI_API_KEY
-        api:str="auto", # "responses", "chat", or "auto": responses where the endpoint has it
+        api:str="auto", # "responses", "chat", or "auto": responses where every endpoint has it
         thinking:bool=None, # the chat template's `enable_thinking`, for servers that take chat_template_kwargs (vLLM, SGLang)
         temperature:float=None, # where the request says nothing; None leaves it to the endpoint
         top_p:float=None, # likewise
         max_output_tokens:int=None, # likewise
-        max_retries:int=5, # after dropped connections and HTTP 408, 409, 429 and 5xx, with growing pauses
+        max_retries:int=5, # after dropped connections and HTTP 408, 409, 429 and 5xx: at once on another endpoint, else with growing pauses
         timeout:float=600.0, # seconds for one answer
-        concurrency:int=64, # requests under way at once
+        concurrency:int=64, # requests under way at once, on each endpoint
         name:str=None, # what rollouts call it; by default the model
     ):
-        if urlsplit(base_url).scheme not in ("http", "https") or not urlsplit(base_url).hostname: raise GymenvError(f"{base_url}: no URL of an endpoint. Give one like http://127.0.0.1:8000/v1.")
+        self.endpoints = [Endpoint(url) for url in dict.fromkeys(urls_of(base_url))]
+        if not self.endpoints: raise GymenvError("base_url: no URL. Give one like http://127.0.0.1:8000/v1, or several.")
         if api not in ("auto", "responses", "chat"): raise GymenvError(f"api={api!r}: it is 'auto', 'responses' or 'chat'.")
-        self.base_url, self.model, self.api, self.thinking = base_url.rstrip("/"), model, api, thinking
+        if concurrency < 1: raise GymenvError(f"concurrency={concurrency}: at least 1 request must be under way.")
+        self.model, self.api, self.thinking = model, api, thinking
         self.asked = dict(temperature=temperature, top_p=top_p, max_output_tokens=max_output_tokens)
-        self._key, self.max_retries, self.timeout, self.concurrency = api_key or os.environ.get("OPENAI_API_KEY") or "none", max_retries, timeout, concurrency
-        self._name, self._served, self._down, self._lock = name, None, (0.0, None), threading.Lock()
+        self._key, self.max_retries, self.timeout, self.places = api_key or os.environ.get("OPENAI_API_KEY") or "none", max_retries, timeout, concurrency
+        count = len(self.endpoints)
+        self.concurrency = concurrency if count == 1 else (concurrency + 16) * count   # a group for each waits, so that a free place can choose
+        self._name, self._ready, self._down, self._lock = name, False, (0.0, None), threading.Lock()
         self._loops = weakref.WeakKeyDictionary()
 
     @property
-    def name(self): "What rollouts call it."; return self._name or self.model or self.shown_url
-
-    @property
-    def shown_url(self): "The URL without a password that may be in it."; return urlsplit(self.base_url)._replace(netloc=urlsplit(self.base_url).netloc.rpartition("@")[2]).geturl()
+    def name(self): "What rollouts call it."; return self._name or self.model or self.endpoints[0].shown
 
     def settings(self):
         self._reach()
-        return dict(kind="openai", base_url=self.shown_url, model=self.model, api=self.api, thinking=self.thinking, **self.asked)
+        return dict(kind="openai", base_url=[e.shown for e in self.endpoints], model=self.model, api=self.api, thinking=self.thinking, **self.asked)
 
     def _reach(self):
         "Looks once whether somebody is there, so that a wrong URL costs a moment and not a thousand retries."
         with self._lock:
-            if self._served is not None: return
+            if self._ready: return
             when, error = self._down
             if error and time.monotonic() - when < 5: raise error
-            import openai
-            try: self._served = [m["id"] for m in openai.OpenAI(base_url=self.base_url, api_key=self._key, max_retries=0, timeout=20).get("/models", cast_to=object)["data"]]
-            except (openai.APIConnectionError, openai.AuthenticationError) as e:
-                self._down = time.monotonic(), self._explained(e)
-                raise self._down[1] from e
-            except (openai.APIError, KeyError, TypeError): self._served = []   # not every endpoint lists its models
-            if self.model is None and not self._served:
-                self._served = None
-                raise GymenvError(f"{self.shown_url}: the endpoint lists no models. Say which one: model='...'. (Does the URL end in /v1?)")
-            self.model = self.model or self._served[0]
+            try: self._look()
+            except GymenvError as e:
+                self._down = time.monotonic(), e
+                raise
+            self._ready = True
+
+    def _look(self):
+        "Finds out which model and API there are. Raises GymenvError when nobody answers, or when there is no model that all serve."
+        with ThreadPoolExecutor(len(self.endpoints)) as pool: errors = list(pool.map(self._look_at, self.endpoints))
+        up = [e for e, error in zip(self.endpoints, errors) if error is None]
+        if not up: raise errors[0] if len(errors) == 1 else self._nobody(errors)
+        listing = [e for e in up if e.served]   # not every endpoint lists its models
+        if self.model is None and not listing: raise GymenvError(f"{up[0].shown}: the endpoint lists no models. Say which one: model='...'. (Does the URL end in /v1?)")
+        common = [m for m in ([self.model] if self.model else listing[0].served) if all(m in e.served for e in listing)]
+        if not common and len(self.endpoints) > 1:
+            serves = "; ".join(f"{e.shown} serves {', '.join(e.served[:5])}" for e in listing)
+            raise GymenvError(f"the endpoints do not all serve {repr(self.model) if self.model else 'the same model'}: {serves}. Give those of one model, or start the servers with one --served-model-name.")
+        self.model = self.model or common[0]
+        if self.api == "auto": self.api = "responses" if all(e.has_responses for e in up) else "chat"
+        for endpoint, error in zip(self.endpoints, errors):
+            if error: self._set_aside(endpoint, None, error, certain=True)
+
+    def _look_at(self, endpoint):
+        "Asks one endpoint; the error when it does not answer."
+        import openai
+        client = openai.OpenAI(base_url=endpoint.url, api_key=self._key, max_retries=0, timeout=20)
+        try: endpoint.served = [m["id"] for m in client.get("/models", cast_to=object)["data"]]
+        except (openai.APIConnectionError, openai.AuthenticationError) as e: return self._explained(e, endpoint)
+        except (openai.APIError, KeyError, TypeError): endpoint.served = []
+        if self.api != "auto": return
+        try: client.post("/responses", cast_to=object, body={})
+        except openai.APIStatusError as e: endpoint.has_responses = e.status_code not in (404, 405, 501)   # any other complaint comes from the API itself
+        except openai.APIError: endpoint.has_responses = False
+        else: endpoint.has_responses = True
 
     def _here(self):
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
             import openai
-            client = openai.AsyncOpenAI(base_url=self.base_url, api_key=self._key, max_retries=self.max_retries, timeout=self.timeout)
-            self._loops[loop] = _Here(client, asyncio.Semaphore(self.concurrency), asyncio.Lock())
+            patience = openai.Timeout(self.timeout, connect=min(20.0, self.timeout))   # a machine that is off does not even refuse
+            clients = [openai.AsyncOpenAI(base_url=e.url, api_key=self._key, max_retries=0, timeout=patience) for e in self.endpoints]
+            self._loops[loop] = _Here(clients, Places(self.endpoints, self.places))
         return self._loops[loop]
+
+    def _order(self, params):
+        "Indices of the endpoints, the preferred one first; one that is gone changes the order of no others (rendezvous hashing)."
+        if len(self.endpoints) == 1: return [0]
+        key = prefix_key(params)
+        return sorted(range(len(self.endpoints)), key=lambda i: digest(key, self.endpoints[i].url))
 
     async def respond(self, params, seed=0):
         import openai
-        from pydantic import ValidationError
         params = as_request(params)
         params = params.model_copy(update={k: v for k, v in self.asked.items() if v is not None and getattr(params, k) is None})
-        if self._served is None: await asyncio.to_thread(self._reach)
-        here = self._here()
-        async with here.places:
-            try: return await self._ask(here, params, seed)
-            except openai.APIError as e: raise self._explained(e) from e
-            except ValidationError as e: raise GymenvError(f"{self.shown_url}: the answer is no Response: {describe_errors(e)}. Try api='chat'.") from e
-            except (KeyError, TypeError, IndexError, AttributeError) as e: raise GymenvError(f"{self.shown_url}: the answer is none of this API ({type(e).__name__}: {e}). Does the URL end in /v1?") from e
+        if not self._ready: await asyncio.to_thread(self._reach)
+        here, order, me, tried, pauses = self._here(), self._order(params), object(), [], 0
+        for attempts in range(1, self.max_retries + len(self.endpoints) + 1):
+            index = await here.places.take(order, tried)
+            endpoint = self.endpoints[index]
+            try:
+                answer = await self._ask(here.clients[index], endpoint, params, seed)
+                endpoint.succeed()
+                return answer
+            except (openai.APIError, _OtherModel) as e: error = e
+            finally: here.places.leave(index)
+            if not self._may_pass(error): raise self._explained(error, endpoint) from error
+            self._set_aside(endpoint, me, self._explained(error, endpoint, attempts), self._nobody_there(error))
+            tried.append(index)
+            if any(not e.resting and i not in tried for i, e in enumerate(self.endpoints)): continue
+            if attempts <= self.max_retries + len(self.endpoints) - 1: await asyncio.sleep(pause_after(error, pauses))
+            tried, pauses = [index], pauses + 1
+        if len(self.endpoints) > 1 and all(e.resting for e in self.endpoints): raise self._nobody([e.error for e in self.endpoints]) from error
+        raise self._explained(error, endpoint, attempts) from error
 
-    async def _ask(self, here, params, seed):
+    def _may_pass(self, error):
+        "Whether asking again, or elsewhere, may help."
         import openai
-        if self.api == "auto":
-            async with here.first:
-                if self.api == "auto":
-                    try: answer, api = await self._responses(here, params), "responses"
-                    except openai.APIStatusError as e:
-                        if e.status_code not in (404, 405): raise
-                        answer, api = await self._chat(here, params, seed), "chat"
-                    self.api = api
-                    return answer
-        return await (self._responses(here, params) if self.api == "responses" else self._chat(here, params, seed))
+        status = getattr(error, "status_code", None)
+        if isinstance(error, (openai.APIConnectionError, _OtherModel)) or status in (408, 409, 429) or (status or 0) >= 500: return True
+        return len(self.endpoints) > 1 and status in (401, 403, 404)
 
-    async def _responses(self, here, params):
+    def _nobody_there(self, error):
+        "Whether the error alone says that the server is not what it was."
+        import httpx
+        return isinstance(error, _OtherModel) or isinstance(error.__cause__, (httpx.ConnectError, httpx.ConnectTimeout)) or getattr(error, "status_code", None) in (401, 403, 404)
+
+    def _set_aside(self, endpoint, request, error, certain):
+        "Notes a failure; the only endpoint there is stays in use."
+        if len(self.endpoints) == 1 or not endpoint.fail(request, error, certain): return
+        left = sum(not e.resting for e in self.endpoints)
+        warnings.warn(f"{str(error).rstrip('.')}. Set aside for {endpoint.until - time.monotonic():.2g} s; " + (f"its requests go to the other {left}." if left > 1 else "its requests go to the other one." if left else "no other answers either."), stacklevel=2)
+
+    def _nobody(self, errors): return GymenvError(f"none of the {len(self.endpoints)} endpoints answers. " + " ".join(map(str, errors)))
+
+    async def _ask(self, client, endpoint, params, seed):
+        from pydantic import ValidationError
+        if endpoint.pauses: await self._look_again(client, endpoint)
+        try: return await (self._responses(client, params) if self.api == "responses" else self._chat(client, params, seed))
+        except ValidationError as e: raise GymenvError(f"{endpoint.shown}: the answer is no Response: {describe_errors(e)}. Try api='chat'.") from e
+        except (KeyError, TypeError, IndexError, AttributeError) as e: raise GymenvError(f"{endpoint.shown}: the answer is none of this API ({type(e).__name__}: {e}). Does the URL end in /v1?") from e
+
+    async def _look_again(self, client, endpoint):
+        "A server that was started again may serve another model, and some answer whatever the model is called."
+        import openai
+        try: served = [m["id"] for m in (await client.get("/models", cast_to=object, options=dict(timeout=20)))["data"]]
+        except (openai.APIStatusError, KeyError, TypeError): return
+        if served and self.model not in served: raise _OtherModel(f"{endpoint.shown}: it now serves {', '.join(served[:5])}, not {self.model}. Start it again with that model.")
+
+    async def _responses(self, client, params):
         body = params.model_dump(mode="json", exclude_unset=True, exclude_none=True) | dict(model=self.model, input=params.input if isinstance(params.input, str) else [o.model_dump(mode="json", exclude_none=True) for o in params.input])
         if self.thinking is not None: body["chat_template_kwargs"] = template_arguments(params, self.thinking)
-        return endpoint_response(await here.client.post("/responses", cast_to=object, body=body), self.name)
+        return endpoint_response(await client.post("/responses", cast_to=object, body=body), self.name)
 
-    async def _chat(self, here, params, seed):
+    async def _chat(self, client, params, seed):
         body = chat_body(params) | dict(model=self.model, seed=seed % 2**31)   # servers differ in how many bits they take
         if told := template_arguments(params, self.thinking): body["chat_template_kwargs"] = told
-        return chat_response(params, await here.client.post("/chat/completions", cast_to=object, body=body), self.name)
+        return chat_response(params, await client.post("/chat/completions", cast_to=object, body=body), self.name)
 
-    def _explained(self, e):
+    def _explained(self, e, endpoint, attempts=1):
         "The error in one line, with the way out."
-        import openai
-        url, said = self.shown_url, getattr(e, "body", None)
+        import httpx, openai
+        if isinstance(e, GymenvError): return e
+        url, said = endpoint.shown, getattr(e, "body", None)
         said = (said.get("message") or said.get("detail") if isinstance(said, dict) else None) or _first_line(e)
         said = " ".join(str(said).split())[:300]
-        if isinstance(e, openai.APITimeoutError): return GymenvError(f"{url}: no answer within {self.timeout:g} s. Ask for fewer tokens, lower the concurrency, or raise the timeout.")
+        if isinstance(e, openai.APITimeoutError) and not isinstance(e.__cause__, httpx.ConnectTimeout): return GymenvError(f"{url}: no answer within {self.timeout:g} s. Ask for fewer tokens, lower the concurrency, or raise the timeout.")
         if isinstance(e, openai.APIConnectionError): return GymenvError(f"{url}: nothing answers there ({_first_line(e.__cause__ or e)}). Start the server, or correct the URL.")
         status = getattr(e, "status_code", None)
         if status in (401, 403): return GymenvError(f"{url}: HTTP {status}, the key is refused. Set OPENAI_API_KEY or give api_key.")
-        if status == 404: return GymenvError(f"{url}: HTTP 404 for model {self.model!r} ({said}). " + (f"It serves {', '.join(self._served[:5])}." if self._served else "Does the URL end in /v1?"))
-        return GymenvError(f"{url}: HTTP {status} ({said})." + (f" Tried {self.max_retries + 1} times." if status in (408, 409, 429) or (status or 0) >= 500 else "") if status else f"{url}: {said}")
+        if status == 404: return GymenvError(f"{url}: HTTP 404 for model {self.model!r} ({said}). " + (f"It serves {', '.join(endpoint.served[:5])}." if endpoint.served else "Does the URL end in /v1?"))
+        return GymenvError(f"{url}: HTTP {status} ({said})." + (f" Tried {attempts} times." if attempts > 1 else "") if status else f"{url}: {said}")
 
     def close(self): self._loops.clear()
 
-    def __repr__(self): return f"OpenAIPolicy({self.shown_url!r}, {self.model!r}, api={self.api!r})"
+    def __repr__(self):
+        if len(self.endpoints) == 1: return f"OpenAIPolicy({self.endpoints[0].shown!r}, {self.model!r}, api={self.api!r})"
+        return f"OpenAIPolicy({[e.shown for e in self.endpoints]}, {self.model!r}, api={self.api!r}): {sum(e.answered for e in self.endpoints)} answered ({', '.join(f'{e.answered}, set aside' if e.resting else str(e.answered) for e in self.endpoints)})"
 
 # %% ../nbs/06_policy.ipynb #1cd63511
 def policy(
-    name:str="embedded", # "embedded", an endpoint's URL, a folder, or the id of a model on the Hugging Face hub
+    name="embedded", # "embedded", an endpoint's URL (several as a list, or with commas between them), a folder, or the id of a model on the Hugging Face hub
     **settings, # of `TransformersPolicy` or `OpenAIPolicy`
 )->Policy:
     "The policy of that name. The embedded one is a small model that comes with the package; it needs no download, no GPU and no key."
-    if urlsplit(str(name)).scheme in ("http", "https"): return OpenAIPolicy(str(name), **settings)
+    if isinstance(name, (list, tuple)) or urlsplit(str(name)).scheme in ("http", "https"): return OpenAIPolicy(name if isinstance(name, (list, tuple)) else str(name), **settings)
     if str(name) != "embedded": return TransformersPolicy(name, **settings)
     folder = data_path("embedded_policy")
     if not folder.is_dir(): raise GymenvError(f"embedded: {folder} is missing. Install the package again, or run the notebook that trains it (nbs/models).")
