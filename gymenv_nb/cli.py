@@ -22,7 +22,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="
          "Begin with `gymenv pipeline addition`, or `gymenv new my_env` and open my_env.ipynb. ENV is a name (`gymenv list`), a notebook (.ipynb), a module (.py) or a resources-server folder.")
 
 EnvironmentArgument = Annotated[str, typer.Argument(metavar="ENV", help="Name, notebook, module or folder of an environment.")]
-PolicyOption = Annotated[str, typer.Option("--policy", "-p", help="embedded, a Hugging Face id or folder of a model, or the URL of an OpenAI-compatible endpoint.")]
+PolicyOption = Annotated[str, typer.Option("--policy", "-p", help="embedded, a Hugging Face id or folder of a model, or the URL of an OpenAI-compatible endpoint; several of one model with commas between them.")]
 ModelOption = Annotated[Optional[str], typer.Option("--model", help="Model name, for an endpoint that has several.")]
 ThinkingOption = Annotated[Optional[bool], typer.Option("--thinking/--no-thinking", help="Let the model think first, or not; its chat template decides when not given.")]
 TemperatureOption = Annotated[Optional[float], typer.Option("--temperature", help="Sampling temperature, where the task's request sets none.")]
@@ -83,10 +83,11 @@ def serve_environment(env: EnvironmentArgument, port: Annotated[int, typer.Optio
 
 @app.command()
 def collect(env: EnvironmentArgument, policy: PolicyOption = "embedded", tasks: TasksOption = 32, repeats: RepeatsOption = 16, to: ToOption = None, seed: SeedOption = 0,
-            model: ModelOption = None, thinking: ThinkingOption = None, temperature: TemperatureOption = None, max_output_tokens: TokensOption = None):
+            model: ModelOption = None, thinking: ThinkingOption = None, temperature: TemperatureOption = None, max_output_tokens: TokensOption = None,
+            dry: Annotated[bool, typer.Option("--dry", help="Only begin, for about ten seconds, and say how long the whole will take. What is made is kept.")] = False):
     "Collect rollouts into a folder. The same command goes on where it stopped."
-    from gymenv_nb.rollouts import collect as collect_rollouts
-    typer.echo(repr(collect_rollouts(env, policy_of(policy, model, thinking, temperature, max_output_tokens), repeats, to, tasks, seed)))
+    from gymenv_nb.rollouts import collect as collect_rollouts, estimate
+    typer.echo(repr((estimate if dry else collect_rollouts)(env, policy_of(policy, model, thinking, temperature, max_output_tokens), repeats, to, tasks, seed)))
 
 
 @app.command()
