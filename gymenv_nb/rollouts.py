@@ -246,7 +246,8 @@ def versions() -> dict:
 def run_settings(env: Environment, policy, tasks: Tasks, num_repeats: int, seed: int) -> dict:
     "What decides a run's rollouts: two runs with equal settings are the same run."
     rows = b"".join(line_of(o) for o in tasks)
-    return dict(environment=env.name, environment_hash=env.source_hash(), policy={"name": policy.name, **policy.settings()}, num_tasks=len(tasks), tasks_hash=blake2b(rows, digest_size=6).hexdigest(),
+    said = policy.settings() # first: an endpoint's policy learns here which model it is, and what it is called
+    return dict(environment=env.name, environment_hash=env.source_hash(), policy={"name": policy.name, **said}, num_tasks=len(tasks), tasks_hash=blake2b(rows, digest_size=6).hexdigest(),
                 num_repeats=num_repeats, seed=seed, max_steps=env.max_steps)
 
 
