@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Sampling', 'Request', 'Sample', 'uniforms', 'kept_tokens', 'pick', 'left_padded', 'AnyRows', 'best_device',
-           'best_dtype', 'token_bytes', 'free_bytes', 'threads', 'decoder_of', 'Engine', 'token_limit']
+           'best_dtype', 'best_rows', 'text_of', 'token_bytes', 'free_bytes', 'threads', 'decoder_of', 'Engine',
+           'token_limit']
 
 # %% ../nbs/05_engine.ipynb #fa43c8b1
 import inspect, json, os, warnings
@@ -278,6 +279,24 @@ def best_dtype(
     "What models are loaded in: bfloat16 on a GPU; float32 on a CPU, where samples are then equal whatever the batch."
     return "float32" if str(device).startswith("cpu") else "bfloat16"
 
+# %% ../nbs/05_engine.ipynb #e153d15f
+def best_rows(
+    device, # as torch names it
+)->int:
+    "Rows to sample at once where nobody said: as many as are useful."
+    return 512 if str(device).startswith("cpu") else 1024
+
+# %% ../nbs/05_engine.ipynb #81b61a24
+def text_of(
+    folder, # of a model
+)->Callable: # token ids -> text, special tokens written out; None where the folder has no tokenizer.json
+    "How a model's tokens are spelt."
+    file = Path(folder)/"tokenizer.json"
+    if not file.is_file(): return None
+    from tokenizers import Tokenizer
+    tokenizer = Tokenizer.from_file(str(file))
+    return lambda tokens: tokenizer.decode(tokens, skip_special_tokens=False)
+
 # %% ../nbs/05_engine.ipynb #612b6d76
 def token_bytes(
     config, # of a transformers model
@@ -404,6 +423,7 @@ class Engine:
         import torch
         device = device or best_device()
         dtype = getattr(torch, dtype or best_dtype(device))
+        settings = dict(decode=text_of(folder)) | settings
         try: return cls(Decoder.load(folder, device, dtype), **settings)
         except Unsupported: pass
         import transformers
@@ -486,7 +506,7 @@ class Engine:
         held:int=0, # rows that have their memory already
     )->int: # rows, at least 1
         "How many rows there may be. Answers are taken to be no longer than twice the longest so far; where one is, and memory runs out, fewer go on."
-        most = self.max_batch or (512 if self.device.type == "cpu" else 1024)
+        most = self.max_batch or best_rows(self.device)
         some = waiting[:most]
         if self.decoder:
             answer = lambda row: len(row.prompt[1]) + min(row.limit, max(self.EXPECTED, 2 * self.longest))
@@ -500,7 +520,7 @@ class Engine:
         rows = [m.handle for m in self.rows.members]
         done = {id(row) for row, _ in ended}
         again = {id(row): row for row in rows + waiting if id(row) not in done}
-        tried = max(len(rows), min(len(again), self.max_batch or 1024))
+        tried = max(len(rows), min(len(again), self.max_batch or best_rows(self.device)))
         self.rows = self._new_rows()
         waiting = list(again.values())
         if tried <= 1: raise GymenvError(f"the model's device is out of memory with one row of {sum(map(len, waiting[0].prompt)) + waiting[0].limit} tokens: lower max_output_tokens, or use a smaller model.") from error

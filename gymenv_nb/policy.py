@@ -22,7 +22,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .contract import GymenvError, NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming, describe_errors
-from .engine import Engine, Request, Sample, Sampling, best_device, best_dtype
+from .engine import Engine, Request, Sample, Sampling, best_device, best_dtype, best_rows
+from .workers import Workers, best_count, parameter_count
 from .tasks import data_path
 
 # %% ../nbs/06_policy.ipynb #521f589c
@@ -244,22 +245,23 @@ def load_model(
     revision:str=None, # branch, tag or commit on the hub
     device:str=None, # "cuda", "mps", "cpu"; by default the fastest there is
     dtype:str=None, # "bfloat16", "float32"; by default bfloat16 on a GPU, float32 on a CPU
-)->tuple: # model, tokenizer, and a dict that names exactly what was loaded
+    max_batch:int=None, # rows sampled at once
+)->tuple: # folder, engine, tokenizer, and a dict that names exactly what was loaded
     "A causal language model with its tokenizer. Raises GymenvError when the folder lacks something."
     folder, commit = model_folder(model, revision)
     weights = sorted(folder.glob("*.safetensors"))
     if not (folder/"config.json").is_file(): raise GymenvError(f"{model}: no config.json in {folder}. Give the folder that save_pretrained wrote.")
     if not weights: raise GymenvError(f"{model}: no *.safetensors in {folder}; other weight files can run code and are not loaded. Save the model with save_pretrained.")
-    import torch, transformers
+    import transformers
     device = device or best_device()
     dtype = dtype or best_dtype(device)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        with _quiet(transformers): loaded = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False)
+        with _quiet(transformers): engine = Engine.load(folder, device, dtype, pad_token_id=tokenizer.pad_token_id or 0, max_batch=max_batch)
     except Exception as e: raise GymenvError(f"{model}: transformers {transformers.__version__} cannot load it: {_first_line(e)}") from e
     if not tokenizer.chat_template: raise GymenvError(f"{model}: its tokenizer has no chat template. Use an instruct model, or set tokenizer.chat_template and save the tokenizer into the folder.")
     exact = dict(revision=commit) if commit else dict(sha256=_sha256(weights))
-    return loaded.to(device).eval(), tokenizer, dict(model=model, **exact, device=device, dtype=dtype)
+    return folder, engine, tokenizer, dict(model=model, **exact, device=device, dtype=dtype)
 
 
 def _first_line(error):
@@ -410,15 +412,21 @@ class TransformersPolicy(Policy):
         temperature:float=None, # where the request says nothing; None: the model's generation_config, else 1
         top_p:float=None, # likewise; else 1
         max_output_tokens:int=None, # likewise; else 2,048
+        top_k:int=None, # None: the model's generation_config, else all tokens
+        min_p:float=None, # likewise
+        stop:tuple=None, # strings that end an answer; the answer is cut before them
         device:str=None, # "cuda", "mps", "cpu"; by default the fastest there is
         dtype:str=None, # "bfloat16", "float32"; by default bfloat16 on a GPU, float32 on a CPU
         revision:str=None, # branch, tag or commit on the hub
-        max_batch:int=None, # rows sampled at once; by default as many as are useful and fit
+        max_batch:int=None, # rows that an engine samples at once; by default as many as are useful and fit
+        workers:int=None, # engines, each in a process of its own; by default one a core for a small model on a CPU, one a GPU, else one. The answers are the same
+        ray=None, # True, or the address of a Ray cluster: engines are Ray actors, by default one a GPU
         name:str=None, # what rollouts call it; by default the model
     ):
         self.model, self.thinking, self.device, self.dtype, self.revision, self.max_batch = str(model), thinking, device, dtype, revision, max_batch
-        self.name = name or self.model
-        self.asked = dict(temperature=temperature, top_p=top_p, max_tokens=max_output_tokens)
+        if workers is not None and workers < 1: raise GymenvError(f"workers={workers}, but at least one is needed.")
+        self.workers, self.ray, self.name = workers, ray, name or self.model
+        self.asked = dict(temperature=temperature, top_p=top_p, max_tokens=max_output_tokens, top_k=top_k, min_p=min_p, stop=(stop,) if isinstance(stop, str) else stop and tuple(stop))
         self._check_asked()
         self._lock, self._loaded, self._closed = threading.RLock(), None, False
         self._jobs, self._running = _Queue(self._work), {}
@@ -445,7 +453,14 @@ class TransformersPolicy(Policy):
         loaded = self.load()
         used = loaded.default
         embedded = dict(model="embedded") if Path(self.model) == data_path("embedded_policy") else {}   # its path says where, not what
-        return dict(kind="transformers", **loaded.exact | embedded, thinking=self.thinking, temperature=used.temperature, top_p=used.top_p, top_k=used.top_k, min_p=used.min_p, max_output_tokens=used.max_tokens)
+        return dict(kind="transformers", **loaded.exact | embedded, thinking=self.thinking, temperature=used.temperature, top_p=used.top_p, top_k=used.top_k, min_p=used.min_p, max_output_tokens=used.max_tokens,
+                    **dict(stop=list(used.stop)) if used.stop else {})
+
+    @property
+    def rows(self)->int: "Answers that are sampled at once."; return self.load().rows
+
+    @property
+    def concurrency(self)->int: "Requests to have under way: as many again wait, so that no place is empty."; return max(1024, 2 * self.rows)
 
     async def respond(self, params, seed=0):
         loop = asyncio.get_running_loop()
@@ -463,6 +478,7 @@ class TransformersPolicy(Policy):
         self._closed = True
         thread = self._jobs.thread
         if thread and thread is not threading.current_thread(): thread.join(timeout=30)
+        if isinstance(self._loaded, _Loaded): self._loaded.close()
         self._closed, self._loaded = False, None
 
     def __repr__(self):
@@ -518,36 +534,58 @@ class TransformersPolicy(Policy):
             yield None
 
 # %% ../nbs/06_policy.ipynb #a41219cf
+def _first_prompt(params):
+    "The request of the conversation's first turn: what was asked before the model wrote anything. None when this is it."
+    if isinstance(params.input, str): return None
+    for i, item in enumerate(params.input):
+        made = getattr(item, "type", None) in ("reasoning", "function_call") or getattr(item, "role", None) == "assistant" and str(getattr(item, "id", "")).startswith("msg_")
+        if made: return params.model_copy(update=dict(input=params.input[:i])) if i else None
+
+
 class _Loaded:
     "A loaded model and all that turns requests into tokens and samples into responses."
     KEPT = ("<think>", "</think>", "<tool_call>", "</tool_call>") # never dropped from the text, even where a tokenizer calls them special
 
     def __init__(self, policy):
-        model, self.tokenizer, self.exact = load_model(policy.model, policy.revision, policy.device, policy.dtype)
+        folder, self.engine, self.tokenizer, self.exact = load_model(policy.model, policy.revision, policy.device, policy.dtype, policy.max_batch)
         self.name, self.prompter = policy.name, Prompter(self.tokenizer, policy.thinking)
-        ends = [self.tokenizer.eos_token_id, *_as_list(model.generation_config.eos_token_id), *_as_list(model.config.eos_token_id)]
-        own, asked = model.generation_config, policy.asked
+        config, own = (json.loads(file.read_text(encoding="utf-8")) if (file := folder/name).is_file() else {} for name in ("config.json", "generation_config.json"))
+        ends = [self.tokenizer.eos_token_id, *_as_list(own.get("eos_token_id")), *_as_list(config.get("eos_token_id"))]
+        asked = policy.asked
         self.default = Sampling(
-            max_tokens=first_of(asked["max_tokens"], own.max_new_tokens, MAX_OUTPUT_TOKENS), temperature=first_of(asked["temperature"], own.temperature, 1.0),
-            top_p=first_of(asked["top_p"], own.top_p, 1.0), top_k=own.top_k or 0, min_p=own.min_p or 0.0, stop_token_ids=tuple(sorted({e for e in ends if e is not None})))
+            max_tokens=first_of(asked["max_tokens"], own.get("max_new_tokens"), MAX_OUTPUT_TOKENS), temperature=first_of(asked["temperature"], own.get("temperature"), 1.0),
+            top_p=first_of(asked["top_p"], own.get("top_p"), 1.0), top_k=first_of(asked["top_k"], own.get("top_k"), 0), min_p=first_of(asked["min_p"], own.get("min_p"), 0.0),
+            stop_token_ids=tuple(sorted({e for e in ends if e is not None})), stop=tuple(asked["stop"] or ()))
         kept = set(self.tokenizer.convert_tokens_to_ids(list(self.KEPT)))
         self.dropped = set(self.tokenizer.all_special_ids) - kept
         self.think_end = self.tokenizer.convert_tokens_to_ids("</think>")
-        self.engine = Engine(model, first_of(self.tokenizer.pad_token_id, 0), policy.max_batch)
+        device = self.exact["device"]
+        self.workers = policy.workers or (1 if policy.ray or device != "cpu" and device != "cuda" else best_count(parameter_count(folder), device))
+        self.rows = self.workers * (policy.max_batch or best_rows(device))   # sampled at once
+        if policy.ray or self.workers > 1:
+            place = f"{policy.model}@{self.exact['revision']}" if "revision" in self.exact else str(folder)
+            self.engine = Workers(place if policy.ray else folder, policy.workers, device, self.exact["dtype"], policy.max_batch, own=None if policy.ray or device == "cuda" else self.engine, ray=policy.ray)
 
     def request(self, job):
         "The job as the engine wants it. Raises GymenvError when it cannot be answered."
         job.sampling = sampling_of(job.params, self.default)
         job.prompt = self.prompter.text(job.params)
         job.prompt_ids = self.prompter.ids(job.prompt)
-        request = Request(job.prompt_ids, job.sampling, job.seed)
+        request = Request(job.prompt_ids, job.sampling, job.seed, self._shared(job), bool(chat_tools(job.params)))
         self.engine.limit(request)
         return request
+
+    def _shared(self, job):
+        "How many tokens of the prompt are the first turn's, which all rollouts of the task have in common."
+        first = _first_prompt(job.params)
+        if first is None: return None
+        return len(os.path.commonprefix([self.prompter.ids(self.prompter.text(first)), job.prompt_ids])) or None
 
     def answer(self, job, sample):
         "The sample as a Response."
         opened = job.prompt.rstrip().endswith("<think>")   # some templates begin the thinking themselves
         text = self.tokenizer.decode([t for t in sample.token_ids if t not in self.dropped and t not in job.sampling.stop_token_ids], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        for stop in job.sampling.stop: text = text.split(stop, 1)[0]
         parts = read_text(("<think>" if opened else "") + text, bool(chat_tools(job.params)))
         if not job.params.parallel_tool_calls: parts.calls = parts.calls[:1]
         key = digest(self.name, job.seed, job.prompt, sample.token_ids)
@@ -555,6 +593,9 @@ class _Loaded:
         cut = sample.finish_reason == "length"
         return make_response(job.params, output_items(parts, key, not cut), self.name, key, (len(job.prompt_ids), len(sample.token_ids), thought), "max_output_tokens" if cut else None,
                              temperature=job.sampling.temperature, top_p=job.sampling.top_p, max_output_tokens=job.sampling.max_tokens)
+
+    def close(self):
+        if isinstance(self.engine, Workers): self.engine.close()
 
 
 def _as_list(value): return value if isinstance(value, list) else [value]
