@@ -456,6 +456,14 @@ class TransformersPolicy(Policy):
         return dict(kind="transformers", **loaded.exact | embedded, thinking=self.thinking, temperature=used.temperature, top_p=used.top_p, top_k=used.top_k, min_p=used.min_p, max_output_tokens=used.max_tokens,
                     **dict(stop=list(used.stop)) if used.stop else {})
 
+    def on_ray(self,
+        ray, # True, or the address of a cluster
+    ):
+        "From now on engines are Ray actors."
+        if ray != self.ray:
+            self.close()
+            self.ray = ray
+
     @property
     def rows(self)->int: "Answers that are sampled at once."; return self.load().rows
 

@@ -369,9 +369,7 @@ def sampled_at_once(
     otherwise: int, # of a policy that says nothing
 ) -> int: # rollouts
     "How many rollouts a policy works on at the same time: an endpoint's places, or the rows of a local model's batch."
-    if hasattr(policy, "concurrency"): return policy.concurrency
-    if not hasattr(policy, "max_batch"): return otherwise
-    return policy.max_batch or (256 if str(policy.settings().get("device", "cpu")) == "cpu" else 512) # as the engine has it
+    return getattr(policy, "rows", None) or getattr(policy, "concurrency", otherwise)
 
 
 class Collection:
@@ -473,10 +471,13 @@ def record_places(run: Run, settings: dict) -> None:
 
 
 @contextmanager
-def opened(env, policy, num_repeats: int, to, tasks, seed: int, verify_timeout: float, concurrency: int | None):
+def opened(env, policy, num_repeats: int, to, tasks, seed: int, verify_timeout: float, concurrency: int | None, ray):
     "Begin or take up the run that `collect` was asked for: the work, and the rows that are still to be done. Its folder is held meanwhile."
     env = load_environment(env)
     if policy is None or isinstance(policy, str): policy = default_policy(policy)
+    if ray:
+        if not hasattr(policy, "ray"): raise GymenvError(f"ray={ray!r}: {policy!r} runs no model of its own, so there is nothing to put on Ray. Leave ray out.")
+        policy.on_ray(ray)
     if num_repeats < 1: raise GymenvError(f"num_repeats is {num_repeats}. At least one rollout per task is needed.")
     if not isinstance(tasks, Tasks): tasks = env.make_tasks(tasks, seed)
     settings = run_settings(env, policy, tasks, num_repeats, seed)
@@ -507,10 +508,11 @@ def collect(
     seed: int = 0, # of the tasks and of the sampling
     verify_timeout: float = 60., # seconds, for each call of the server
     concurrency: int | None = None, # rollouts under way at once; None: what the policy takes
+    ray=None, # True (the Ray of this machine, started if need be) or a cluster's address: the model is sampled by Ray actors, one a GPU; the rows are the same
     progress: bool = True, # show a bar when it takes over two seconds; say once how long it will take when that is over a minute
 ) -> Run:
     "Rollouts of each task, in a folder. The same call goes on where it stopped. Raises `GymenvError` when nothing can be run, or when every rollout failed."
-    with opened(env, policy, num_repeats, to, tasks, seed, verify_timeout, concurrency) as (work, rows):
+    with opened(env, policy, num_repeats, to, tasks, seed, verify_timeout, concurrency, ray) as (work, rows):
         if rows: run_collection(work, rows, progress)
     return told(work)
 
@@ -624,10 +626,11 @@ def estimate(
     seed: int = 0, # of the tasks and of the sampling
     verify_timeout: float = 60., # seconds, for each call of the server
     concurrency: int | None = None, # rollouts under way at once; None: what the policy takes
+    ray=None, # as for `collect`
     seconds: float = 10., # of steady sampling at the least; ten times as long in all at the most
 ) -> Estimate:
     "How long `collect` with the same arguments will take, measured on the run itself; Ctrl-C ends the measuring. Raises `GymenvError` as `collect` does."
-    with opened(env, policy, num_repeats, to, tasks, seed, verify_timeout, concurrency) as (work, rows):
+    with opened(env, policy, num_repeats, to, tasks, seed, verify_timeout, concurrency, ray) as (work, rows):
         pace = work.pace
         if not concurrency: work.concurrency = min(work.concurrency, pace.at_once*5//4 + 1) # more would wait for the model and finish later, no faster
         def enough(): return bool(pace.times) and (pace.window() >= seconds and pace.settled() or pace.times[-1] >= 10*seconds)
