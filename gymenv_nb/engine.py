@@ -8,7 +8,7 @@ __all__ = ['Sampling', 'Request', 'Sample', 'uniforms', 'kept_tokens', 'pick', '
            'token_limit']
 
 # %% ../nbs/05_engine.ipynb #fa43c8b1
-import inspect, json, os, warnings
+import inspect, os, warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -363,7 +363,12 @@ class _Row:
         self.order = (bool(self.prompt[1]), len(prompt), limit, prompt)
         self.begin()
 
-    def begin(self): self.tokens, self.logprobs, self.uniforms, self.stops = [], [], uniforms(self.request.seed, self.limit).tolist(), frozenset(self.request.sampling.stop_token_ids)
+    def begin(self): self.tokens, self.logprobs, self.uniforms, self.stops = [], [], [], frozenset(self.request.sampling.stop_token_ids)
+
+    def uniform(self):
+        "The random number of the next token; they are drawn as far as they are needed."
+        if len(self.tokens) == len(self.uniforms): self.uniforms = uniforms(self.request.seed, min(self.limit, max(64, 4 * len(self.uniforms)))).tolist()
+        return self.uniforms[len(self.tokens)]
 
     def add(self, token, logprob, decode):
         "Takes a token; returns the sample when it is the last."
@@ -390,6 +395,7 @@ class Engine:
     SMALL = 50_000_000 # parameters below which one thread is faster
     LOOK_AHEAD = 4096 # requests that are sorted together
     EXPECTED = 256 # tokens that an answer is taken to have before longer ones are seen
+    PORTION = 64 # requests that are taken in between two steps
 
     def __init__(self,
         model, # a transformers causal language model, on its device, in its dtype; or a `Decoder`
@@ -444,7 +450,7 @@ class Engine:
                     if request is None: break
                     waiting.append(_Row(count, request, self.limit(request)))
                     count += 1
-                    if len(waiting) >= 2 * self.LOOK_AHEAD: break
+                    if len(waiting) - had >= (self.PORTION if len(self.rows) else self.LOOK_AHEAD): break
                 else: more = False
                 if len(waiting) > had: waiting.sort(key=lambda row: row.order, reverse=True)
             if not (self.rows.members or waiting or more): return
@@ -465,7 +471,7 @@ class Engine:
         "A token for each row; returns which of them ended."
         import torch
         with torch.inference_mode():
-            uniform = torch.tensor([row.uniforms[len(row.tokens)] for row in rows], device=self.device)
+            uniform = torch.tensor([row.uniform() for row in rows], device=self.device)
             token, logprob = pick(logits, uniform, _Settings.of([row.request.sampling for row in rows], self.device))
         last = []
         for i, (row, t, p) in enumerate(zip(rows, token.tolist(), logprob.tolist())):

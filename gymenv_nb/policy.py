@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_OUTPUT_TOKENS', 'as_request', 'content_text', 'chat_messages', 'chat_tools', 'Parts', 'read_text', 'digest',
-           'output_items', 'make_response', 'Policy', 'FunctionPolicy', 'model_folder', 'load_model',
+           'output_items', 'make_response', 'Policy', 'FunctionPolicy', 'model_folder', 'load_tokenizer', 'load_model',
            'template_arguments', 'Prompter', 'first_of', 'sampling_of', 'TransformersPolicy', 'chat_body',
            'chat_response', 'endpoint_response', 'Endpoint', 'prefix_key', 'Places', 'urls_of', 'pause_after',
            'OpenAIPolicy', 'policy']
@@ -240,6 +240,17 @@ def model_folder(
     return folder, folder.name
 
 # %% ../nbs/06_policy.ipynb #dab3f700
+def load_tokenizer(
+    folder:Path, # of a model
+): # a tokenizer of transformers
+    "A model's tokenizer. One that says that it has no class of its own is loaded without looking through all classes."
+    file = folder/"tokenizer_config.json"
+    if file.is_file() and (folder/"tokenizer.json").is_file() and json.loads(file.read_text(encoding="utf-8")).get("tokenizer_class") in ("TokenizersBackend", "PreTrainedTokenizerFast"):
+        from transformers import PreTrainedTokenizerFast as tokenizer
+    else: from transformers import AutoTokenizer as tokenizer
+    return tokenizer.from_pretrained(folder, trust_remote_code=False)
+
+
 def load_model(
     model:str, # a folder, or the id of a model on the Hugging Face hub
     revision:str=None, # branch, tag or commit on the hub
@@ -252,11 +263,11 @@ def load_model(
     weights = sorted(folder.glob("*.safetensors"))
     if not (folder/"config.json").is_file(): raise GymenvError(f"{model}: no config.json in {folder}. Give the folder that save_pretrained wrote.")
     if not weights: raise GymenvError(f"{model}: no *.safetensors in {folder}; other weight files can run code and are not loaded. Save the model with save_pretrained.")
-    import transformers
-    device = device or best_device()
-    dtype = dtype or best_dtype(device)
+    import transformers   # its tokenizers, and torch after them: the other way round takes half a second longer
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = load_tokenizer(folder)
+        device = device or best_device()
+        dtype = dtype or best_dtype(device)
         with _quiet(transformers): engine = Engine.load(folder, device, dtype, pad_token_id=tokenizer.pad_token_id or 0, max_batch=max_batch)
     except Exception as e: raise GymenvError(f"{model}: transformers {transformers.__version__} cannot load it: {_first_line(e)}") from e
     if not tokenizer.chat_template: raise GymenvError(f"{model}: its tokenizer has no chat template. Use an instruct model, or set tokenizer.chat_template and save the tokenizer into the folder.")
@@ -380,6 +391,7 @@ class _Queue:
     "Jobs for a thread that lives only while there are some; an idle policy leaves nothing behind at exit or fork."
     GATHER = 0.003 # seconds without a new job after which the jobs at hand are taken to be all
     LINGER = 0.05 # seconds that an idle thread waits for another job
+    ENOUGH = 0.02 # seconds after which work begins though more jobs come: they are taken in later
 
     def __init__(self, work): self.work, self.waiting, self.lock, self.thread = work, queue.SimpleQueue(), threading.Lock(), None
 
@@ -392,10 +404,10 @@ class _Queue:
 
     def take(self, idle):
         "The jobs that wait now; when `idle`, waits for some. None when the thread has ended for want of jobs."
-        jobs = []
+        jobs, until = [], time.monotonic() + self.LINGER + self.ENOUGH
         try:
             jobs.append(self.waiting.get(timeout=self.LINGER) if idle else self.waiting.get_nowait())
-            while True: jobs.append(self.waiting.get(timeout=self.GATHER) if idle else self.waiting.get_nowait())
+            while not idle or time.monotonic() < until: jobs.append(self.waiting.get(timeout=self.GATHER) if idle else self.waiting.get_nowait())
         except queue.Empty: pass
         if jobs or not idle: return jobs
         with self.lock:

@@ -367,6 +367,7 @@ class Workers:
                 worker.held = set()
 
     LOOK_AHEAD = 4096 # requests that wait here
+    PORTION = 128 # requests that are taken in before work is handed out
 
     def _run(self, source, given_up):
         more, indexes, asked = True, numbers(), time.monotonic()
@@ -382,13 +383,14 @@ class Workers:
                 asked = time.monotonic()
 
     def _feed(self, source, indexes):
-        "Takes in what waits; returns whether there may be more."
+        "Takes in some of what waits; returns whether there may be more."
+        had = len(self.open)
         for request in source:
             if request is None: return True
             key, prompt = next(self.keys), tuple(request.prompt_ids[:request.shared])   # the shared part: all turns of a group go to one worker
             self.open[key] = next(indexes), request, prompt
             self.waiting.setdefault(prompt, []).append(key)
-            if len(self.open) >= 2 * self.LOOK_AHEAD: return True
+            if len(self.open) >= had + self.PORTION: return True
         return False
 
     def _start(self):
@@ -400,7 +402,7 @@ class Workers:
         if now - self.since > self.PATIENCE and not (self.told or self.thread or any(worker.rows for worker in self.workers)):
             self.told = True
             warnings.warn(f"no worker is ready after {self.PATIENCE} s, still waiting. " + ("Has the cluster free GPUs or cores?" if self.ray else "A large model takes its time to load."))
-        if self.own and not (left >= self.MANY or left > self.FEW and now - self.since > self.STEADY): return
+        if self.own and not (left >= self.MANY and self.samples or left > self.FEW and now - self.since > self.STEADY): return   # the first sample is not held up by starting processes
         for _ in range(min(self.count, math.ceil(left / self.FEW)) - len(self.workers)):
             number = next(self.names)
             settings, resources = (o[(number - 1) % len(o)] for o in (self.plan, self.resources))
