@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_OUTPUT_TOKENS', 'as_request', 'content_text', 'chat_messages', 'chat_tools', 'Parts', 'read_text', 'digest',
            'output_items', 'make_response', 'Policy', 'FunctionPolicy', 'model_folder', 'load_tokenizer', 'load_model',
-           'template_arguments', 'Prompter', 'first_of', 'sampling_of', 'TransformersPolicy', 'chat_body',
+           'template_arguments', 'Prompter', 'first_of', 'sampling_of', 'settle', 'TransformersPolicy', 'chat_body',
            'chat_response', 'endpoint_response', 'Endpoint', 'prefix_key', 'Places', 'urls_of', 'pause_after',
            'OpenAIPolicy', 'policy']
 
@@ -378,12 +378,22 @@ class _Job:
     prompt:str = ""
     sampling:Sampling = None
 
-    def settle(self, result=None, error=None):
-        def now():
-            if self.future.done(): return
-            if error is None: self.future.set_result(result)
-            else: self.future.set_exception(error)
-        try: self.loop.call_soon_threadsafe(now)
+    def settle(self, result=None, error=None): settle([(self, result, error)])
+
+
+def settle(
+    jobs:list, # (job, result, error)
+):
+    "Hands results to those who wait. An event loop is woken once for all of its jobs: waking costs more than the handing over."
+    by_loop = {}
+    for job, *rest in jobs: by_loop.setdefault(id(job.loop), (job.loop, []))[1].append((job, *rest))
+    def now(those):
+        for job, result, error in those:
+            if job.future.done(): continue
+            if error is None: job.future.set_result(result)
+            else: job.future.set_exception(error)
+    for loop, those in by_loop.values():
+        try: loop.call_soon_threadsafe(now, those)
         except RuntimeError: pass   # the loop has ended, nobody waits
 
 
@@ -441,7 +451,7 @@ class TransformersPolicy(Policy):
         self.asked = dict(temperature=temperature, top_p=top_p, max_tokens=max_output_tokens, top_k=top_k, min_p=min_p, stop=(stop,) if isinstance(stop, str) else stop and tuple(stop))
         self._check_asked()
         self._lock, self._loaded, self._closed = threading.RLock(), None, False
-        self._jobs, self._running = _Queue(self._work), {}
+        self._jobs, self._running, self._answered = _Queue(self._work), {}, []
         self.seconds = 0.0   # spent sampling
         me = weakref.ref(self)
         atexit.register(lambda: (policy := me()) and policy.close())
@@ -523,11 +533,17 @@ class TransformersPolicy(Policy):
                 for index, sample in loaded.engine.run(self._requests(loaded), self._given_up):
                     job = self._running.pop(index)
                     self.seconds = before + time.perf_counter() - start - self._idle
-                    try: job.settle(loaded.answer(job, sample))
-                    except Exception as error: job.settle(error=error)
+                    try: self._answered.append((job, loaded.answer(job, sample), None))
+                    except Exception as error: self._answered.append((job, None, error))
+                self._hand_over()
                 return
             except BaseException as error:
+                self._hand_over()
                 for job in self._running.values(): job.settle(error=error)
+
+    def _hand_over(self):
+        answered, self._answered = self._answered, []
+        settle(answered)
 
     def _given_up(self, index):
         job = self._running.get(index)
@@ -537,6 +553,7 @@ class TransformersPolicy(Policy):
         "What the engine is fed: a `Request` for each job that can be answered, None when none waits."
         count = 0
         while True:
+            self._hand_over()
             for index in [i for i, job in self._running.items() if self._closed or job.future.cancelled()]: self._running.pop(index).settle(error=GymenvError("the policy was closed."))
             start = time.perf_counter()
             jobs = self._jobs.take(idle := not self._running)
