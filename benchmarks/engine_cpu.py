@@ -1,6 +1,7 @@
 """The engine against transformers' three ways of sampling, on a CPU with the embedded policy in float32: 64 tasks of `addition` x 16 samples, both modes.
 Every way samples at temperature 1 up to the model's own stop tokens, on one thread. They run in turn; a ratio is the median over the rounds.
-Also: the share of the machine, which is the FLOP/s of the engine over those of plain matrix products of the model's own shapes, timed before and after each run."""
+Also: the share of the machine, which is the FLOP/s of the engine over those of plain matrix products of the model's own shapes, timed before and after each run;
+and, with `--workers 2`, rollouts per second of so many worker processes over those of one."""
 import os
 os.environ["OMP_NUM_THREADS"] = "1"   # before torch: a small model is slower with two threads than with one
 import argparse, json, platform, statistics, time
@@ -14,6 +15,7 @@ from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, Generat
 from gymenv_nb.engine import Engine, Request, Sampling
 from gymenv_nb.environment import load_environment
 from gymenv_nb.policy import as_request, policy
+from gymenv_nb.workers import Workers
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--environment", default="addition")
@@ -23,6 +25,7 @@ parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--modes", nargs="+", default=["direct", "thinking"])
 parser.add_argument("--paths", nargs="+", default=["engine", "generate_prompt", "generate_padded", "generate_batch"])
 parser.add_argument("--padded-rows", type=int, default=256, help="rows of the padded batch: 256 was the best of 128, 256, 512")
+parser.add_argument("--workers", type=int, default=2, help="worker processes to compare with one; 0 leaves it out")
 args = parser.parse_args()
 torch.set_num_threads(1)
 folder = policy().model
@@ -50,9 +53,9 @@ def generated(rows, width):
     return int(torch.where(ended.any(1), ended.int().argmax(1) + 1, tokens.shape[1]).sum())
 
 
-def engine(prompts):
+def engine(prompts, engine=loaded):
     requests = [Request(p, Sampling(max_tokens=MOST, stop_token_ids=tuple(ends)), seed=i * 1000 + j) for i, p in enumerate(prompts) for j in range(args.samples)]
-    return sum(len(sample.token_ids) for _, sample in loaded.run(requests))
+    return sum(len(sample.token_ids) for _, sample in engine.run(requests))
 
 
 settings = dict(do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=MOST, eos_token_id=ends, pad_token_id=730)
@@ -91,12 +94,11 @@ def peak():
 
 
 def flops(prompts, tokens):
-    "Of the samples: matrix products of each token read, and attention over the columns that it sees; a prompt counts once"
-    shape, mean = loaded.decoder.shape, tokens / len(prompts) / args.samples
+    "Of the samples: matrix products of each token read, and attention over the columns that it sees. A prompt is read once, and the last token of a sample is not read"
+    shape, count = loaded.decoder.shape, len(prompts) * args.samples
     column = 4 * shape.heads * shape.head_dim * shape.layers   # a query times a key, a share times a value
     lengths = [len(p) for p in prompts]
-    read = sum(n * loaded.decoder.flops + column * n * n / 2 for n in lengths)
-    return read + tokens * (loaded.decoder.flops + column * (np.mean(lengths) + mean / 2))
+    return sum(n * loaded.decoder.flops + column * n * n / 2 for n in lengths) + (tokens - count) * (loaded.decoder.flops + column * (np.mean(lengths) + tokens / count / 2))
 
 
 if __name__ == "__main__":
@@ -116,3 +118,15 @@ if __name__ == "__main__":
             ratios = [a / b for a, b in zip(speed["engine"], speed[path])] if "engine" in speed else []
             print(f"{args.environment} {mode:8} {path:16} {statistics.median(speed[path]):8,.0f} tokens/s" + (f"   engine / {path}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if path != "engine" and ratios else ""), flush=True)
         if share: print(f"{args.environment} {mode:8} share of the machine: {statistics.median(share):.2f} ({min(share):.2f} to {max(share):.2f})", flush=True)
+        if args.workers:
+            twice, pools = prompts + prompts, {n: Workers(folder, n, "cpu") for n in (1, args.workers)}   # the end, when one has work and the other none, counts half as much
+            speed = {n: [] for n in pools}
+            for pool in pools.values(): engine(prompts[:8], pool)   # the processes start
+            for round in range(args.rounds):
+                for n, pool in pools.items():
+                    start = time.perf_counter()
+                    engine(twice, pool)
+                    speed[n].append(len(twice) * args.samples / (time.perf_counter() - start))
+            ratios = [b / a for a, b in zip(*speed.values())]
+            print(f"{args.environment} {mode:8} rollouts/s of 1 worker {statistics.median(speed[1]):,.0f}, of {args.workers} {statistics.median(speed[args.workers]):,.0f}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
+            for pool in pools.values(): pool.close()

@@ -1,5 +1,6 @@
-"""A GPU's tokens per second: the engine against transformers' `generate` and `generate_batch`, on a Qwen3-4B-shaped model with random weights.
-64 prompts x 16 samples x 512 new tokens, bf16. `--small` is the same on a CPU with a tiny model, to see that the script runs."""
+"""A GPU's tokens per second: the engine, with its own forward pass and with transformers', against transformers' `generate` and `generate_batch`,
+on a Qwen3-4B-shaped model with random weights. 64 prompts x 16 samples x 512 new tokens, bf16; then the share of samples that are equal in batches of another size.
+`--small` is the same on a CPU with a tiny model, to see that the script runs."""
 import argparse, gc, json, platform, time
 
 import numpy as np
@@ -14,7 +15,7 @@ parser.add_argument("--small", action="store_true")
 parser.add_argument("--prompts", type=int, default=64)
 parser.add_argument("--samples", type=int, default=16)
 parser.add_argument("--tokens", type=int, default=512)
-parser.add_argument("--paths", nargs="+", default=["engine", "generate", "generate_batch"])
+parser.add_argument("--paths", nargs="+", default=["engine", "engine_transformers", "generate", "generate_batch"])
 parser.add_argument("--limit", type=float, default=150., help="seconds after which a path is given up")
 args = parser.parse_args()
 device = "cpu" if args.small else "cuda"
@@ -45,9 +46,25 @@ def bandwidth():
 class TooSlow(Exception): pass
 
 
+requests = [Request(p, Sampling(max_tokens=args.tokens), seed=i*100 + j) for i, p in enumerate(prompts) for j in range(args.samples)]
+
+
 def engine():
-    requests = [Request(p, Sampling(max_tokens=args.tokens), seed=i*100 + j) for i, p in enumerate(prompts) for j in range(args.samples)]
     return sum(len(s.token_ids) for _, s in Engine(model).run(requests))
+
+
+def engine_transformers():
+    "The engine on the model's own forward pass"
+    sampler = Engine(model)
+    sampler.decoder = None
+    return sum(len(s.token_ids) for _, s in sampler.run(requests))
+
+
+def equal_samples(some=256):
+    "Of samples of 64 tokens, how many are the same in batches of 256 and of 48"
+    part = [Request(r.prompt_ids, Sampling(max_tokens=64), seed=r.seed) for r in requests[:some]]
+    one, other = (dict(Engine(model, max_batch=size).run(part)) for size in (256, 48))
+    return sum(one[i].token_ids == other[i].token_ids for i in range(len(part))), len(part)
 
 
 def generate():
@@ -107,3 +124,4 @@ for path in args.paths:
     print(path, json.dumps(found[path]), flush=True)
 if "engine" in found:
     for path in found: print(f"engine / {path}: {found['engine']['tokens_per_second']/found[path]['tokens_per_second']:.2f}")
+if "engine" in found: print("equal in batches of 256 and 48: {} of {}".format(*equal_samples()))

@@ -339,13 +339,17 @@ class Tier:
         self.members.append(member)
         return len(self.members) - 1
 
-    def take_out(self, place):
-        "Ends a row; the last takes its place."
-        last = self.members.pop()
-        if place == len(self.members): return
-        self.members[place] = last
-        columns = round_up(last.length + 1, 16)
-        for block in self.blocks: block[:, place, :, :columns] = block[:, len(self.members), :, :columns]
+    def take_out(self, places):
+        "Ends rows; the last ones take their places."
+        import torch
+        ended, left = set(places), len(self.members) - len(places)
+        holes, movers = sorted(p for p in ended if p < left), [p for p in range(left, len(self.members)) if p not in ended]
+        if holes:
+            columns = round_up(max(self.members[p].length for p in movers) + 1, 16)
+            to, of = (torch.tensor(o, device=self.decoder.device) for o in (holes, movers))
+            for block in self.blocks: block[:, to, :, :columns] = block[:, of, :, :columns]
+            for hole, mover in zip(holes, movers): self.members[hole] = self.members[mover]
+        del self.members[left:]
 
 
 class Rows:
@@ -523,23 +527,25 @@ class Rows:
         "Ends rows. The order of `members` changes."
         import torch
         with torch.inference_mode():
-            for row in sorted(rows, reverse=True):
+            ended = {}
+            for row in rows:
                 tier, place = self._where(row)
                 tier.members[place].group.rows -= 1
-                tier.take_out(place)
+                ended.setdefault(id(tier), (tier, []))[1].append(place)
+            for tier, places in ended.values(): tier.take_out(places)
             self._arrange()
 
     def _promote(self):
         "Moves rows that need another column than their tier has; returns the order in which rows now are, or None."
         before = self.members
         for tier in list(self.tiers):
-            for place in reversed(range(len(tier.members))):
+            full = [place for place, member in enumerate(tier.members) if member.length == tier.limit]
+            for place in full:
                 member = tier.members[place]
-                if member.length < tier.limit: continue
                 up = self._tier(member.length + 1)
                 new = up.add(member)
                 for old, block in zip(tier.blocks, up.blocks): block[:, new, :, :member.length] = old[:, place, :, :member.length]
-                tier.take_out(place)
+            if full: tier.take_out(full)
         after = self.members
         if all(a is b for a, b in zip(before, after)): return None
         self._arrange()

@@ -363,12 +363,9 @@ class _Row:
         self.order = (bool(self.prompt[1]), len(prompt), limit, prompt)
         self.begin()
 
-    def begin(self): self.tokens, self.logprobs, self.uniforms, self.stops = [], [], [], frozenset(self.request.sampling.stop_token_ids)
-
-    def uniform(self):
-        "The random number of the next token; they are drawn as far as they are needed."
-        if len(self.tokens) == len(self.uniforms): self.uniforms = uniforms(self.request.seed, min(self.limit, max(64, 4 * len(self.uniforms)))).tolist()
-        return self.uniforms[len(self.tokens)]
+    def begin(self):
+        self.tokens, self.logprobs, self.stops = [], [], frozenset(self.request.sampling.stop_token_ids)
+        self.uniforms = uniforms(self.request.seed, min(self.limit, 64)).tolist()   # drawn as far as they are needed
 
     def add(self, token, logprob, decode):
         "Takes a token; returns the sample when it is the last."
@@ -376,7 +373,9 @@ class _Row:
         self.logprobs.append(logprob)
         stopped = token in self.stops
         if self.request.sampling.stop and not stopped: stopped = self._stop_string(decode)
-        if not stopped and len(self.tokens) < self.limit: return None
+        if not stopped and len(self.tokens) < self.limit:
+            if len(self.tokens) == len(self.uniforms): self.uniforms = uniforms(self.request.seed, min(self.limit, 4 * len(self.uniforms))).tolist()
+            return None
         if not np.isfinite(self.logprobs).all(): raise GymenvError("the model gave no finite probabilities (NaN in its logits): check its weights and its dtype (try dtype='float32').")
         return Sample(self.tokens, self.logprobs, "stop" if stopped else "length", self._text(decode) if decode else None)
 
@@ -442,7 +441,7 @@ class Engine:
     )->Iterator: # of (index of the request, `Sample`), in the order in which they finish
         "Draws every sample. Ending the iteration, or Ctrl-C, loses only what has not been handed out."
         source, waiting, count, more = iter(requests), [], 0, True
-        self.rows = self._new_rows()
+        if not (self.rows and self.device.type == "cpu" and not self.rows.members): self.rows = self._new_rows()   # the blocks of an earlier run are used again; on a GPU its memory is not held
         while True:
             if more and len(waiting) < self.LOOK_AHEAD:
                 had = len(waiting)
@@ -471,7 +470,7 @@ class Engine:
         "A token for each row; returns which of them ended."
         import torch
         with torch.inference_mode():
-            uniform = torch.tensor([row.uniform() for row in rows], device=self.device)
+            uniform = torch.tensor([row.uniforms[len(row.tokens)] for row in rows], device=self.device)
             token, logprob = pick(logits, uniform, _Settings.of([row.request.sampling for row in rows], self.device))
         last = []
         for i, (row, t, p) in enumerate(zip(rows, token.tolist(), logprob.tolist())):

@@ -409,12 +409,12 @@ class Workers:
             self.workers.append(_Actor(number, settings, self.results, self.ray, resources) if self.ray else _Process(number, settings, self.results))
 
     def _hand_out(self):
-        "Gives each worker that is ready what fills its rows and an eighth more; towards the end no more than its share of what is left."
+        "Gives each worker that is ready what fills its rows twice, so that none waits for work; towards the end no more than its share of what is left."
         ready = [worker for worker in self.workers if worker.rows]
         if self.thread and (self.short or len(ready) < self.count): ready.append(self.thread)
         if not (ready and self.waiting): return
         share = max(self.FEW, math.ceil(len(self.open) / len(ready)))
-        room = lambda worker: 0 if len(worker.held) > worker.rows else min(worker.rows * 9 // 8 + 1, share) - len(worker.held)
+        room = lambda worker: 0 if len(worker.held) > worker.rows * 3 // 2 else min(2 * worker.rows, share) - len(worker.held)
         portions = {worker: [] for worker in ready}
         while self.waiting:
             prompt, keys = next(iter(self.waiting.items()))
