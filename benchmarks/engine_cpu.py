@@ -41,9 +41,10 @@ def processor():
     except (OSError, StopIteration): return platform.processor() or platform.machine()
 
 
-def prompts_of(mode):
+def prompts_of(mode, round=0):
+    "Other tasks in each round: engines keep what they have read"
     prompter = policy(thinking=mode == "thinking").load().prompter
-    return [prompter.ids(prompter.text(as_request(task["responses_create_params"]))) for task in load_environment(args.environment).make_tasks(args.tasks, 0)]
+    return [prompter.ids(prompter.text(as_request(task["responses_create_params"]))) for task in load_environment(args.environment).make_tasks(args.tasks, round)]
 
 
 def generated(rows, width):
@@ -104,10 +105,11 @@ def flops(prompts, tokens):
 if __name__ == "__main__":
     print(json.dumps(dict(machine=processor(), cores=len(os.sched_getaffinity(0)), threads=1, torch=torch.__version__, transformers=transformers.__version__, tasks=args.tasks, samples=args.samples)), flush=True)
     for mode in args.modes:
-        prompts = prompts_of(mode)
+        rounds = [prompts_of(mode, round) for round in range(args.rounds + 1)]
         speed, share = {path: [] for path in args.paths}, []
-        for path in args.paths: globals()[path](prompts[:4])   # warm
-        for round in range(args.rounds):
+        warm = rounds.pop()[:4]
+        for path in args.paths: globals()[path](warm)
+        for prompts in rounds:
             for path in args.paths:
                 before, start = peak(), time.perf_counter()
                 tokens = globals()[path](prompts)
@@ -119,10 +121,11 @@ if __name__ == "__main__":
             print(f"{args.environment} {mode:8} {path:16} {statistics.median(speed[path]):8,.0f} tokens/s" + (f"   engine / {path}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if path != "engine" and ratios else ""), flush=True)
         if share: print(f"{args.environment} {mode:8} share of the machine: {statistics.median(share):.2f} ({min(share):.2f} to {max(share):.2f})", flush=True)
         if args.workers:
-            twice, pools = prompts + prompts, {n: Workers(folder, n, "cpu") for n in (1, args.workers)}   # the end, when one has work and the other none, counts half as much
+            pools = {n: Workers(folder, n, "cpu") for n in (1, args.workers)}
             speed = {n: [] for n in pools}
-            for pool in pools.values(): engine(prompts[:8], pool)   # the processes start
-            for round in range(args.rounds):
+            for pool in pools.values(): engine(rounds[0][:8], pool)   # the processes start
+            for prompts in rounds:
+                twice = prompts + prompts   # so that the end, when one has work and the other none, counts half as much
                 for n, pool in pools.items():
                     start = time.perf_counter()
                     engine(twice, pool)
