@@ -41,10 +41,10 @@ def processor():
     except (OSError, StopIteration): return platform.processor() or platform.machine()
 
 
-def prompts_of(mode, round=0):
+def prompts_of(mode, round=0, tasks=args.tasks):
     "Other tasks in each round: engines keep what they have read"
     prompter = policy(thinking=mode == "thinking").load().prompter
-    return [prompter.ids(prompter.text(as_request(task["responses_create_params"]))) for task in load_environment(args.environment).make_tasks(args.tasks, round)]
+    return [prompter.ids(prompter.text(as_request(task["responses_create_params"]))) for task in load_environment(args.environment).make_tasks(tasks, round)]
 
 
 def generated(rows, width):
@@ -124,12 +124,12 @@ if __name__ == "__main__":
             pools = {n: Workers(folder, n, "cpu") for n in (1, args.workers)}
             speed = {n: [] for n in pools}
             for pool in pools.values(): engine(rounds[0][:8], pool)   # the processes start
-            for prompts in rounds:
-                twice = prompts + prompts   # so that the end, when one has work and the other none, counts half as much
+            for round in range(args.rounds):
+                prompts = prompts_of(mode, round, 4 * args.tasks)   # a run of the usual size, in which the end, when one has work and the other none, counts for little
                 for n, pool in pools.items():
                     start = time.perf_counter()
-                    engine(twice, pool)
-                    speed[n].append(len(twice) * args.samples / (time.perf_counter() - start))
+                    engine(prompts, pool)
+                    speed[n].append(len(prompts) * args.samples / (time.perf_counter() - start))
             ratios = [b / a for a, b in zip(*speed.values())]
             print(f"{args.environment} {mode:8} rollouts/s of 1 worker {statistics.median(speed[1]):,.0f}, of {args.workers} {statistics.median(speed[args.workers]):,.0f}: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})", flush=True)
             for pool in pools.values(): pool.close()
