@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Sampling', 'Request', 'Sample', 'uniforms', 'kept_tokens', 'pick', 'left_padded', 'AnyRows', 'best_device',
-           'best_dtype', 'best_rows', 'text_of', 'token_bytes', 'free_bytes', 'threads', 'decoder_of', 'Engine',
-           'token_limit']
+           'best_dtype', 'checked_device', 'best_rows', 'text_of', 'token_bytes', 'free_bytes', 'threads', 'decoder_of',
+           'Engine', 'token_limit']
 
 # %% ../nbs/05_engine.ipynb #fa43c8b1
 import inspect, os, warnings
@@ -279,6 +279,21 @@ def best_dtype(
     "What models are loaded in: bfloat16 on a GPU; float32 on a CPU, where samples are then equal whatever the batch."
     return "float32" if str(device).startswith("cpu") else "bfloat16"
 
+# %% ../nbs/05_engine.ipynb #01d16fa5
+def checked_device(
+    device:str, # as torch names it; None: the fastest
+    dtype:str, # as torch names it; None: what fits the device
+)->tuple: # device and dtype, as strings
+    "Where and in what to run. Raises GymenvError for a device that is not there, and for a dtype that is no floating point."
+    import torch
+    device = str(device or best_device())
+    try: kind = torch.device(device).type
+    except RuntimeError: raise GymenvError(f"device={device!r}: no device of that name. Write 'cuda', 'cuda:1', 'mps' or 'cpu'.") from None
+    if kind == "cuda" and not torch.cuda.is_available() or kind == "mps" and not torch.backends.mps.is_available(): raise GymenvError(f"device={device!r}: torch {torch.__version__} sees none here. Leave device out to use {best_device()!r}, or install a torch for that device.")
+    dtype = dtype or best_dtype(device)
+    if not getattr(getattr(torch, dtype, None), "is_floating_point", False): raise GymenvError(f"dtype={dtype!r}: write 'float32', 'bfloat16' or 'float16'.")
+    return device, dtype
+
 # %% ../nbs/05_engine.ipynb #e153d15f
 def best_rows(
     device, # as torch names it
@@ -426,8 +441,8 @@ class Engine:
     ):
         "From a model's folder. The common families are loaded without transformers, in a fraction of the time."
         import torch
-        device = device or best_device()
-        dtype = getattr(torch, dtype or best_dtype(device))
+        device, dtype = checked_device(device, dtype)
+        dtype = getattr(torch, dtype)
         settings = dict(decode=text_of(folder)) | settings
         try: return cls(Decoder.load(folder, device, dtype), **settings)
         except Unsupported: pass

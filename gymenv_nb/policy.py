@@ -22,7 +22,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .contract import GymenvError, NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming, describe_errors
-from .engine import Engine, Request, Sample, Sampling, best_device, best_dtype, best_rows
+from .engine import Engine, Request, Sample, Sampling, best_rows, checked_device
 from .workers import Workers, best_count, parameter_count
 from .tasks import data_path
 
@@ -266,9 +266,9 @@ def load_model(
     import transformers   # its tokenizers, and torch after them: the other way round takes half a second longer
     try:
         tokenizer = load_tokenizer(folder)
-        device = device or best_device()
-        dtype = dtype or best_dtype(device)
+        device, dtype = checked_device(device, dtype)
         with _quiet(transformers): engine = Engine.load(folder, device, dtype, pad_token_id=tokenizer.pad_token_id or 0, max_batch=max_batch)
+    except GymenvError: raise
     except Exception as e: raise GymenvError(f"{model}: transformers {transformers.__version__} cannot load it: {_first_line(e)}") from e
     if not tokenizer.chat_template: raise GymenvError(f"{model}: its tokenizer has no chat template. Use an instruct model, or set tokenizer.chat_template and save the tokenizer into the folder.")
     exact = dict(revision=commit) if commit else dict(sha256=_sha256(weights))
