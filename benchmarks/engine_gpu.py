@@ -93,7 +93,8 @@ def generate():
 
 
 def generate_batch():
-    out = model.generate_batch([p for p in prompts for _ in range(args.samples)], generation_config=GenerationConfig(do_sample=True, temperature=1., top_k=0, top_p=1., max_new_tokens=args.tokens, eos_token_id=-1, pad_token_id=0), progress_bar=False)
+    out = model.generate_batch([p for p in prompts for _ in range(args.samples)], generation_config=GenerationConfig(do_sample=True, temperature=1., top_k=0, top_p=1., max_new_tokens=args.tokens, eos_token_id=-1, pad_token_id=0), progress_bar=False,
+                               **dict(continuous_batching_config=transformers.ContinuousBatchingConfig(page_size=64, num_blocks=64, max_batch_tokens=128)) if args.small else {})
     return sum(len(o.generated_tokens) for o in out.values())
 
 
