@@ -22,7 +22,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .contract import GymenvError, NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming, describe_errors
-from .engine import Engine, Request, Sample, Sampling, best_rows, checked_device
+from .engine import ROWS, Engine, Request, Sample, Sampling, checked_device
 from .workers import Workers, best_count, parameter_count
 from .tasks import data_path
 
@@ -598,7 +598,7 @@ class _Loaded:
         self.think_end = self.tokenizer.convert_tokens_to_ids("</think>")
         device = self.exact["device"]
         self.workers = policy.workers or (1 if policy.ray or device != "cpu" and device != "cuda" else best_count(parameter_count(folder), device))
-        self.rows = self.workers * (policy.max_batch or best_rows(device))   # sampled at once
+        self.rows = self.workers * (policy.max_batch or ROWS)   # sampled at once
         if policy.ray or self.workers > 1:
             place = f"{policy.model}@{self.exact['revision']}" if "revision" in self.exact else str(folder)
             self.engine = Workers(place if policy.ray else folder, policy.workers, device, self.exact["dtype"], policy.max_batch, own=None if policy.ray or device == "cuda" else self.engine, ray=policy.ray)

@@ -13,7 +13,7 @@ from itertools import count as numbers
 from pathlib import Path
 
 from .contract import GymenvError
-from .engine import Engine, Request, best_device, best_rows, token_limit
+from .engine import ROWS, Engine, Request, best_device, token_limit
 
 # %% ../nbs/05_workers.ipynb #582c2416
 def cores()->int: # at least 1
@@ -126,7 +126,7 @@ def serve_folder(
         device = settings["device"] or best_device()
         engine = load_engine(settings["folder"], device, settings["dtype"], settings["max_batch"])
     except Exception as error: return send(("broken", str(error) if isinstance(error, GymenvError) else f"{settings['folder']}: it cannot be loaded ({type(error).__name__}: {error})"))
-    send(("ready", engine.max_batch or best_rows(device)))
+    send(("ready", engine.max_batch or ROWS))
     Serving(engine, inbox, send, idle).run()
 
 # %% ../nbs/05_workers.ipynb #a1ced286
@@ -398,7 +398,7 @@ class Workers:
         now, left = time.monotonic(), len(self.open)
         self.since = self.since or now
         if self.own and not self.thread:
-            self.thread = _Thread(self.own, self.own.max_batch or best_rows(self.own.device), self.results)
+            self.thread = _Thread(self.own, self.own.max_batch or ROWS, self.results)
         if now - self.since > self.PATIENCE and not (self.told or self.thread or any(worker.rows for worker in self.workers)):
             self.told = True
             warnings.warn(f"no worker is ready after {self.PATIENCE} s, still waiting. " + ("Has the cluster free GPUs or cores?" if self.ray else "A large model takes its time to load."))
