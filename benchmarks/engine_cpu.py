@@ -42,7 +42,7 @@ def processor():
 
 
 def prompts_of(mode, round=0, tasks=args.tasks):
-    "Other tasks in each round: engines keep what they have read"
+    "Prompts of tasks; other tasks in each round"
     prompter = policy(thinking=mode == "thinking").load().prompter
     return [prompter.ids(prompter.text(as_request(task["responses_create_params"]))) for task in load_environment(args.environment).make_tasks(tasks, round)]
 

@@ -85,7 +85,7 @@ def serve_environment(env: EnvironmentArgument, port: Annotated[int, typer.Optio
 def collect(env: EnvironmentArgument, policy: PolicyOption = "embedded", tasks: TasksOption = 32, repeats: RepeatsOption = 16, to: ToOption = None, seed: SeedOption = 0,
             model: ModelOption = None, thinking: ThinkingOption = None, temperature: TemperatureOption = None, max_output_tokens: TokensOption = None,
             ray: Annotated[Optional[str], typer.Option("--ray", metavar="ADDRESS", help="Sample on a Ray cluster: its address, 'auto', or 'local' for this machine.")] = None,
-        dry: Annotated[bool, typer.Option("--dry", help="Only begin, for about ten seconds, and say how long the whole will take. What is made is kept.")] = False):
+            dry: Annotated[bool, typer.Option("--dry", help="Only begin, for about ten seconds, and say how long the whole will take. What is made is kept.")] = False):
     "Collect rollouts into a folder. The same command goes on where it stopped."
     from gymenv_nb.rollouts import collect as collect_rollouts, estimate
     chosen = policy_of(policy, model, thinking, temperature, max_output_tokens)

@@ -313,7 +313,7 @@ class Shared:
 class Member:
     "A row."
     handle:object # whatever the caller knows it by
-    group:Shared
+    group:Shared = None # None for rows that share nothing
     length:int = 0 # of its own part
 
 

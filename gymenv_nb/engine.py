@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from .contract import GymenvError
-from .decoder import Decoder, Rows, Unsupported
+from .decoder import Decoder, Member, Rows, Unsupported
 
 # %% ../nbs/05_engine.ipynb #793110f5
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class _Batch:
     def __init__(self, model, pad_token_id, prompts, handles):
         self.model, self.device = model, model.device
         self.wants = inspect.signature(model.forward).parameters
-        self.members, self.live = [_Handle(h) for h in handles], list(range(len(handles)))   # `live`: the places of these
+        self.members, self.live = [Member(h) for h in handles], list(range(len(handles)))   # `live`: the places of these
         self.places = len(prompts)
         self._read_prompts(pad_token_id, prompts)
 
@@ -225,11 +225,6 @@ class _Batch:
         import torch
         with torch.inference_mode(): self.start[[self.live[i] for i in gone]] = self.width
         self.live, self.members = ([o for i, o in enumerate(all) if i not in gone] for all in (self.live, self.members))
-
-
-@dataclass(eq=False)
-class _Handle:
-    handle:object
 
 
 class AnyRows:
@@ -452,7 +447,7 @@ class Engine:
     )->Iterator: # of (index of the request, `Sample`), in the order in which they finish
         "Draws every sample. Ending the iteration, or Ctrl-C, loses only what has not been handed out."
         source, waiting, count, more = iter(requests), [], 0, True
-        if not (self.rows and self.device.type == "cpu" and not self.rows.members): self.rows = self._new_rows()   # the blocks of an earlier run are used again; on a GPU its memory is not held
+        self.rows = self._new_rows()   # in place of those of an earlier run
         while True:
             if more and len(waiting) < self.LOOK_AHEAD:
                 had = len(waiting)
@@ -463,7 +458,9 @@ class Engine:
                     if len(waiting) - had >= (self.PORTION if len(self.rows) else self.LOOK_AHEAD): break
                 else: more = False
                 if len(waiting) > had: waiting.sort(key=lambda row: row.order, reverse=True)
-            if not (self.rows.members or waiting or more): return
+            if not (self.rows.members or waiting or more):
+                self.rows = None   # an idle engine holds no memory but the weights
+                return
             ended = []
             try:
                 with threads(self.threads):
