@@ -421,7 +421,6 @@ class Engine:
             self.context, self.vocabulary, self.token_bytes = getattr(config, "max_position_embeddings", None), config.vocab_size, token_bytes(model.config, model.dtype)
             parameters = model.num_parameters()
         self.threads = 1 if self.device.type == "cpu" and parameters < self.SMALL else None
-        self.rows = None
 
     @classmethod
     def load(cls,
@@ -447,7 +446,7 @@ class Engine:
     )->Iterator: # of (index of the request, `Sample`), in the order in which they finish
         "Draws every sample. Ending the iteration, or Ctrl-C, loses only what has not been handed out."
         source, waiting, count, more = iter(requests), [], 0, True
-        self.rows = self._new_rows()   # in place of those of an earlier run
+        rows = self._new_rows()   # the run's own: another may begin while this one ends
         while True:
             if more and len(waiting) < self.LOOK_AHEAD:
                 had = len(waiting)
@@ -455,22 +454,20 @@ class Engine:
                     if request is None: break
                     waiting.append(_Row(count, request, self.limit(request)))
                     count += 1
-                    if len(waiting) - had >= (self.PORTION if len(self.rows) else self.LOOK_AHEAD): break
+                    if len(waiting) - had >= (self.PORTION if len(rows) else self.LOOK_AHEAD): break
                 else: more = False
                 if len(waiting) > had: waiting.sort(key=lambda row: row.order, reverse=True)
-            if not (self.rows.members or waiting or more):
-                self.rows = None   # an idle engine holds no memory but the weights
-                return
+            if not (rows.members or waiting or more): return
             ended = []
             try:
                 with threads(self.threads):
-                    waiting = self._admit(waiting, given_up, ended)
-                    self._step(ended)
-            except self._out_of_memory() as error: waiting = self._make_do(waiting, ended, error)
+                    waiting = self._admit(rows, waiting, given_up, ended)
+                    self._step(rows, ended)
+            except self._out_of_memory() as error: rows, waiting = self._make_do(rows, waiting, ended, error)
             for row, sample in ended:
                 self.tokens, self.samples, self.longest = self.tokens + len(sample.token_ids), self.samples + 1, max(self.longest, len(sample.token_ids))
                 yield row.index, sample
-            if gone := [i for i, m in enumerate(self.rows.members) if given_up(m.handle.index)]: self.rows.remove(gone)
+            if gone := [i for i, m in enumerate(rows.members) if given_up(m.handle.index)]: rows.remove(gone)
 
     def _new_rows(self): return Rows(self.decoder) if self.decoder else AnyRows(self.model, self.pad_token_id)
 
@@ -487,32 +484,32 @@ class Engine:
                 last.append(i)
         return last
 
-    def _finish(self, rows):
+    def _finish(self, rows, last):
         "Takes out rows that have ended."
-        for i, row in rows:
-            if row.request.goes_on: self.rows.pause(i, list(row.prompt[1]) + row.tokens)
-        if rows: self.rows.remove([i for i, _ in rows])
+        for i, row in last:
+            if row.request.goes_on: rows.pause(i, list(row.prompt[1]) + row.tokens)
+        if last: rows.remove([i for i, _ in last])
 
-    def _admit(self, waiting, given_up, ended):
+    def _admit(self, rows, waiting, given_up, ended):
         "Lets rows in where there is place for them; returns those that go on waiting."
-        active = len(self.rows)
-        if not waiting or getattr(self.rows, "full", False): return waiting
+        active = len(rows)
+        if not waiting or getattr(rows, "full", False): return waiting
         most = self.rows_at_once(waiting, active)
-        if most - active < max(1, most * self.rows.refill): return waiting
+        if most - active < max(1, most * rows.refill): return waiting
         new = [row for row in waiting[:most - active] if not given_up(row.index)]
         if new:
-            logits = self.rows.admit([row.prompt for row in new], new)
+            logits = rows.admit([row.prompt for row in new], new)
             last = {id(new[i]) for i in self._draw(new, logits, ended)}
-            self._finish([(i, m.handle) for i, m in enumerate(self.rows.members) if id(m.handle) in last])
+            self._finish(rows, [(i, m.handle) for i, m in enumerate(rows.members) if id(m.handle) in last])
         return waiting[most - active:]
 
-    def _step(self, ended):
+    def _step(self, rows, ended):
         import torch
-        rows = [m.handle for m in self.rows.members]
-        if not rows: return
-        logits = self.rows.step(torch.tensor([row.tokens[-1] for row in rows], device=self.device))
-        rows = [m.handle for m in self.rows.members]
-        self._finish([(i, rows[i]) for i in self._draw(rows, logits, ended)])
+        under_way = [m.handle for m in rows.members]
+        if not under_way: return
+        logits = rows.step(torch.tensor([row.tokens[-1] for row in under_way], device=self.device))
+        under_way = [m.handle for m in rows.members]
+        self._finish(rows, [(i, under_way[i]) for i in self._draw(under_way, logits, ended)])
 
     def rows_at_once(self,
         waiting:list, # rows, the longest first
@@ -528,20 +525,19 @@ class Engine:
         growth = 5 / 4   # the room that a growing cache keeps
         return max(1, min(most, held + int(0.8 * free_bytes(self.device) / (self.token_bytes * tokens * growth + 6 * 4 * self.vocabulary))))
 
-    def _make_do(self, waiting, ended, error):
-        "After the memory was full: the rows under way wait again, and fewer are let in."
-        rows = [m.handle for m in self.rows.members]
+    def _make_do(self, rows, waiting, ended, error):
+        "After the memory was full: the rows under way wait again, and fewer are let in. Returns new rows and those that wait."
+        rows = [m.handle for m in rows.members]
         done = {id(row) for row, _ in ended}
         again = {id(row): row for row in rows + waiting if id(row) not in done}
         tried = max(len(rows), min(len(again), self.max_batch or ROWS))
-        self.rows = self._new_rows()
         waiting = list(again.values())
         if tried <= 1: raise GymenvError(f"the model's device is out of memory with one row of {sum(map(len, waiting[0].prompt)) + waiting[0].limit} tokens: lower max_output_tokens, or use a smaller model.") from error
         for row in waiting:
             if row.tokens: row.begin()
         self.max_batch = max(1, tried // 2)
         warnings.warn(f"The model's device is out of memory with {tried} rows: going on with {self.max_batch}.")
-        return waiting
+        return self._new_rows(), waiting
 
     def limit(self,
         request:Request, # a request
