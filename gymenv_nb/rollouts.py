@@ -7,7 +7,8 @@ __all__ = ['RUN_FORMAT', 'INPUTS', 'MAX_ATTEMPTS', 'FIRST', 'RESTARTS', 'SETTLED
            'Appender', 'span', 'rate_text', 'speed_text', 'count_text', 'usage_of', 'Pace', 'read_settings', 'Run',
            'materialized_inputs', 'versions', 'run_settings', 'deciding', 'differences', 'locked', 'open_run',
            'progress_bar', 'progress_text', 'sampled_at_once', 'Collection', 'added_speed', 'finish', 'record_places',
-           'opened', 'told', 'collect', 'default_policy', 'planned', 'run_collection', 'spread', 'Estimate', 'estimate']
+           'opened', 'told', 'collect', 'default_policy', 'planned', 'run_collection', 'spread', 'Estimate', 'estimate',
+           'response_text', 'Reverification', 'recorded', 'reverify']
 
 # %% ../nbs/08_rollouts.ipynb #c4c951d5
 import asyncio
@@ -720,3 +721,77 @@ def estimate(
     run = told(work)
     left = len(rows) - len(pace.times)
     return Estimate(run, left, pace, min(work.concurrency, left), run.settings["num_tasks"], num_repeats)
+
+# %% ../nbs/08_rollouts.ipynb #83f99fb6
+def response_text(
+    row: dict, # a rollout row
+) -> str: # what the model said to the user, over all turns
+    "The text of a response's messages."
+    return "".join(message_text(o) for o in (row.get("response") or {}).get("output") or [] if o.get("type") == "message")
+
+
+@dataclass
+class Reverification:
+    "A run verified again."
+    before: Path # the rollouts that were verified before
+    run: Run # the new run
+    changes: list # for each changed reward: task, rollout, before, after, response; before is None where it had failed
+
+    def __repr__(self):
+        counts = self.run.settings["counts"]
+        lines = [f"{counts['rollouts']:,} responses verified again, {len(self.changes):,} rewards changed" + (f" ({sum(o['after'] > (o['before'] or 0) for o in self.changes):,} up, {sum(o['after'] < (o['before'] or 0) for o in self.changes):,} down)" if self.changes else "")
+                 + (f", {sum(counts['failures'].values()):,} failed" if counts["failures"] else ""), f"run     {self.run.path}"]
+        return "\n".join([*lines, *(f"{o['before']!s:>7} -> {o['after']:g}  task {o['task']}, rollout {o['rollout']}: {' '.join(o['response'].split())[-70:]}" for o in self.changes[:10])])
+
+    def _repr_html_(self):
+        rows = "".join(f"<tr><td>{o['task']}</td><td>{o['rollout']}</td><td>{o['before']}</td><td>{o['after']:g}</td><td style='text-align:left;white-space:pre-wrap'>{escape(o['response'][-300:])}</td></tr>" for o in self.changes[:20])
+        head = escape(repr(self).split("\n")[0])
+        return f"<p>{head}; run in <code>{escape(str(self.run.path))}</code></p>" + (f"<table><tr><th>task</th><th>rollout</th><th>before</th><th>after</th><th style='text-align:left'>response</th></tr>{rows}</table>" if rows else "")
+
+
+def recorded(
+    path, # a `Run`, its folder, or a .jsonl of rollouts
+) -> tuple: # (path of the rollouts, settings, input rows, (task index, rollout index) to its rollout row)
+    "A run's files, NeMo Gym's too. Raises `GymenvError` when they hold no rollouts."
+    path = Path(getattr(path, "path", path))
+    rollouts = path/"rollouts.jsonl" if path.is_dir() else path
+    if not rollouts.is_file(): raise GymenvError(f"{rollouts}: no such file. Give the folder of a run, or its .jsonl of rollouts.")
+    rows = {}
+    for number, row in enumerate(read_lines(rollouts), 1):
+        if not isinstance(row, dict) or not isinstance(row.get("response"), dict) or TASK_INDEX_KEY_NAME not in row or ROLLOUT_INDEX_KEY_NAME not in row:
+            raise GymenvError(f"{rollouts}, row {number}: no rollout with a 'response', '{TASK_INDEX_KEY_NAME}' and '{ROLLOUT_INDEX_KEY_NAME}'.")
+        rows[row[TASK_INDEX_KEY_NAME], row[ROLLOUT_INDEX_KEY_NAME]] = row
+    if not rows: raise GymenvError(f"{rollouts}: no rollouts. Collect some first.")
+    settings = read_settings(rollouts.with_name("run.json")) if rollouts.with_name("run.json").is_file() else dict(policy=dict(name=next(iter(rows.values()))["response"].get("model")))
+    asked = list(read_lines(rollouts.with_name(f"{rollouts.stem}_materialized_inputs.jsonl"))) or [{k: v for k, v in row.items() if k not in ("response", "reward")} for row in rows.values()]
+    return rollouts, settings, asked, rows
+
+
+def reverify(
+    run, # a `Run`, its folder, or a .jsonl of rollouts (NeMo Gym's too)
+    env, # an Environment, or what `load_environment` takes: the verifier as it is now
+    to=None, # the new run's folder; None: beside the run, <its name>-<hash of the verifier>
+    verify_timeout: float = 60., # seconds, for each call of the server
+    verify_in: str | None = None, # as for `collect`
+    progress: bool = True, # show a bar when it takes over two seconds
+) -> Reverification:
+    "Apply a verifier to recorded responses, without sampling. Tool calls are made again for the session's state. Raises `GymenvError` when the run belongs to another environment, or when every response failed."
+    env = load_environment(env)
+    rollouts, old, asked, rows = recorded(run)
+    if old.get("environment", env.name) != env.name: raise GymenvError(f"{rollouts}: rollouts of {old['environment']}, and this environment is {env.name}.")
+    keys = sorted(rows)
+    settings = dict(old, environment=env.name, environment_hash=env.source_hash(), num_tasks=len({t for t, _ in keys}), num_repeats=max(Counter(t for t, _ in keys).values()),
+                    reverified=dict(run=str(rollouts.parent if rollouts.stem == "rollouts" else rollouts), environment_hash=old.get("environment_hash")))
+    for name in ("format", "started", "finished", "versions", "counts", "seconds", "rollouts_per_second", "output_tokens_per_second", "output_tokens", "verify_in"): settings.pop(name, None)
+    name = rollouts.parent if rollouts.stem == "rollouts" else rollouts.with_suffix("")
+    folder = Path(to or f"{name}-{env.source_hash()}")
+    if folder.resolve() == rollouts.parent.resolve(): raise GymenvError(f"{folder}: the run itself. Choose another folder.")
+    inputs = [row for row in asked if (row[TASK_INDEX_KEY_NAME], row[ROLLOUT_INDEX_KEY_NAME]) in rows]
+    with locked(folder):
+        new = open_run(folder, settings, inputs)
+        work = Collection(new, env, None, 0, verify_timeout, 256, verify_in, {key: row["response"] for key, row in rows.items()})
+        if left := work.read(inputs): run_collection(work, left, progress)
+    told(work)
+    changes = [dict(task=t, rollout=r, before=rows[t, r].get("reward"), after=work.rewards[t, r], response=response_text(rows[t, r])) for t, r in keys if (t, r) in work.rewards and rows[t, r].get("reward") != work.rewards[t, r]]
+    write_whole(new.file("_changes.jsonl"), b"".join(map(line_of, changes)))
+    return Reverification(rollouts, new, changes)
