@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['NUMBERS', 'KEYS', 'STATISTICS', 'numeric_fields', 'Columns', 'columns_of', 'group_statistics', 'statistics_rows',
-           'field_statistics', 'profile_tables', 'profile_from_data', 'pass_at_k', 'majority_score', 'spread',
-           'compute_pass_majority_metrics', 'add_avg_sample_std_dev', 'compute_subset_metrics', 'highest_k_metrics',
-           'AggregateMetricsMixin', 'aggregate_metrics', 'compute_aggregate_metrics']
+           'field_statistics', 'group_starts', 'task_metrics', 'agent_metrics', 'profile_from_data', 'pass_at_k',
+           'majority_score', 'spread', 'compute_pass_majority_metrics', 'add_avg_sample_std_dev',
+           'compute_subset_metrics', 'highest_k_metrics', 'AggregateMetricsMixin', 'aggregate_metrics',
+           'compute_aggregate_metrics']
 
 # %% ../nbs/02_metrics.ipynb #e97d97d8
 import math
@@ -50,6 +51,13 @@ class Columns:
             values.extend(o if not isinstance(o, int) or abs(o) < 2**1000 else math.inf if o > 0 else -math.inf for o in row.values())
         places.append(self.count)
         self.count += 1
+
+    def extend(self, other: "Columns"):
+        "The rows that follow."
+        for names, (places, values) in other.alike.items():
+            ours = self.alike.setdefault(names, (array("q"), array("d")))
+            ours[0].extend([o + self.count for o in places]); ours[1].extend(values)
+        self.count += other.count
 
     def arrays(self) -> dict: # field name to an array of floats, one a row, NaN where the row has no such field; in the order in which fields first appear
         "The columns."
@@ -115,39 +123,49 @@ def field_statistics(
     return found[0] if found else {}
 
 # %% ../nbs/02_metrics.ipynb #dd70b6d5
-def profile_tables(
+def group_starts(
+    values: np.ndarray, # sorted, so that equal ones stand together
+) -> np.ndarray:
+    "Where each group of equal values begins."
+    return np.flatnonzero(np.append(True, values[1:] != values[:-1])) if len(values) else np.array([], np.int64)
+
+
+def task_metrics(
     columns: dict, # field name to its values, NaN where unknown; sorted by task and rollout
     keys: list, # (task, rollout) of each row, in the same order
-    agents: dict, # task to the name of its agent
-    samples: dict, # task to the row that it was asked with
-    expected: dict, # task to the number of rollouts that were asked for
-    whole: frozenset | set = frozenset(), # fields whose numbers are integers and are written as such
-) -> tuple: # (rows of `<stem>_reward_profiling.jsonl`, content of `<stem>_agent_metrics.json`)
-    "NeMo Gym's tables of a run."
-    if not keys: return [], []
-    tasks = np.fromiter((t for t, _ in keys), np.int64, len(keys))
-    starts = np.flatnonzero(np.diff(tasks, prepend=tasks[0] - 1))
-    ends = np.append(starts[1:], len(tasks))
+    samples, # task to the row that it was asked with: a dict, or anything with `[task]`
+    expected, # task to the number of rollouts that were asked for
+    whole=(), # fields whose numbers are integers and are written as such
+) -> list: # a dict a task
+    "The rows of NeMo Gym's `<stem>_reward_profiling.jsonl`."
+    if not keys: return []
+    starts = group_starts(np.fromiter((t for t, _ in keys), np.int64, len(keys)))
     lists = {k: [int(o) if o == o else o for o in v.tolist()] if k in whole else v.tolist() for k, v in columns.items()}
     infos = [{"rollout_id": f"{t}:{r}", TASK_INDEX_KEY_NAME: t, ROLLOUT_INDEX_KEY_NAME: r, **{k: v for k, v in zip(lists, values) if v == v}} for (t, r), values in zip(keys, zip(*lists.values()))]
     rows = []
-    for statistics, first, end in zip(statistics_rows(group_statistics(columns, starts)), starts.tolist(), ends.tolist()):
+    for statistics, first, end in zip(statistics_rows(group_statistics(columns, starts)), starts.tolist(), [*starts[1:].tolist(), len(keys)]):
         task, done = keys[first][0], end - first
         rows.append({TASK_INDEX_KEY_NAME: task, **statistics, "sample": {k: v for k, v in samples[task].items() if k not in KEYS}, "num_rollouts": done, "expected_num_rollouts": expected[task],
                      "missing_num_rollouts": expected[task] - done, "reward_profile_completion_pct": 100*done/expected[task], "rollout_infos": infos[first:end]})
-    names = np.array([agents[keys[i][0]] for i in starts])
-    order = np.argsort(np.repeat(names, ends - starts), kind="stable")
-    sorted_names = np.repeat(names, ends - starts)[order]
-    agent_starts = np.flatnonzero(np.append(True, sorted_names[1:] != sorted_names[:-1]))
-    overall = statistics_rows(group_statistics({k: v[order] for k, v in columns.items()}, agent_starts))
-    return rows, [{**statistics, AGENT_REF_KEY_NAME: {"name": str(sorted_names[i])}} for statistics, i in zip(overall, agent_starts)]
+    return rows
+
+
+def agent_metrics(
+    columns: dict, # field name to its values, NaN where unknown
+    agents, # name of the agent of each row
+) -> list: # a dict an agent
+    "The content of NeMo Gym's `<stem>_agent_metrics.json`."
+    names = np.asarray(agents)
+    order = np.argsort(names, kind="stable")
+    starts = group_starts(names[order])
+    return [{**statistics, AGENT_REF_KEY_NAME: {"name": str(names[order[i]])}} for statistics, i in zip(statistics_rows(group_statistics({k: v[order] for k, v in columns.items()}, starts)), starts)]
 
 
 def profile_from_data(
     rows: List[dict], # materialized inputs
     results: List[dict], # rollouts
     allow_partial_rollouts: bool = False, # whether rollouts may be missing
-) -> tuple: # as from `profile_tables`
+) -> tuple: # (as from `task_metrics`, as from `agent_metrics`)
     "NeMo Gym's `RewardProfiler.profile_from_data`, without its histograms. Raises ValueError as it does: for a key that stands twice, a rollout that was not asked for, or one that is missing."
     def by_key(rows, name):
         found = {}
@@ -164,7 +182,7 @@ def profile_from_data(
     for key in keys: samples.setdefault(key[0], asked[key])
     columns = columns_of(numbers)
     whole = {k for k in columns if all(type(row[k]) is int for row in numbers if k in row)}
-    return profile_tables(columns, keys, {t: row[AGENT_REF_KEY_NAME]["name"] for t, row in samples.items()}, samples, Counter(t for t, _ in asked), whole)
+    return task_metrics(columns, keys, samples, Counter(t for t, _ in asked), whole), agent_metrics(columns, [asked[key][AGENT_REF_KEY_NAME]["name"] for key in keys])
 
 # %% ../nbs/02_metrics.ipynb #f730723a
 def pass_at_k(
