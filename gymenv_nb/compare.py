@@ -92,8 +92,9 @@ class Comparison:
 
     def rows(self) -> list: # of (quantity, a, b, difference, interval), texts
         "The quantities in words."
+        def signed(name, value): return ("+" if value >= 0 else "-") + shown(name, abs(value))
         def shown(name, value): return "" if value is None else percent(value) if name in ("truncated", "signal") else f"{value:.1f}" if "tokens" in name or name == "characters" else f"{value:.3f}"
-        return [(name, shown(name, a), shown(name, b), ("+" if (d or 0) >= 0 else "-") + shown(name, abs(d)), "" if low is None else f"{shown(name, low)} to {shown(name, high)}", p_text(p)) for name, a, b, d, low, high, p in self.quantities.rows()]
+        return [(name, shown(name, a), shown(name, b), signed(name, d), "" if low is None else f"{signed(name, low)} to {signed(name, high)}", p_text(p)) for name, a, b, d, low, high, p in self.quantities.rows()]
 
     def extremes(self, n: int = 5) -> pl.DataFrame:
         "The tasks that differ most: those that differ clearly first."
@@ -102,7 +103,7 @@ class Comparison:
     def _counts(self) -> str:
         up, down = (self.tasks["difference"] > 0).sum(), (self.tasks["difference"] < 0).sum()
         clear = self.tasks["clear"].sum() if self.tasks["clear"].null_count() == 0 else None
-        return f"{up:,} tasks are better in {self.names[1]}, {down:,} worse, {len(self.tasks) - up - down:,} equal" + ("" if clear is None else f"; {clear:,} differ clearly")
+        return f"{up:,} tasks are better in {self.names[1]}, {down:,} worse, {len(self.tasks) - up - down:,} equal" + ("" if clear is None else f"; {clear:,} of them clearly")
 
     def __repr__(self):
         width = max(12, *(len(o) for o in self.names))

@@ -179,7 +179,7 @@ def pipeline(
     run = collect(env, policy, num_repeats=num_repeats, to=to, tasks=tasks, seed=seed)
     found = profile(run)
     found.save()
-    say(f"reward profile    {len(tasks)} tasks x {num_repeats} rollouts, mean reward {found.summary['mean_reward']:.3f}")
+    say(f"reward profile    {len(tasks)} tasks x {num_repeats} rollouts, mean reward {found.summary['mean_reward'].value:.3f}")
     plots = save_plots(found, run.path/"plots")
     page = report(found, run.path/"report.html")
     made = export(env, export_to or f"resources_servers/{env.name}", rollouts=examples)

@@ -203,12 +203,13 @@ def signal_curve(
     num_passed, # of each task; None for rewards other than two
     sizes=(2, 4, 8, 16, 32, 64), # of groups
 ) -> pl.DataFrame: # size, value, low, high, num_tasks, extrapolated
-    "The share of groups that have a signal, over the group's size; beyond the number of rollouts by the fitted prior, where there are just two rewards."
+    """The share of groups that have a signal, over the group's size; beyond the number of rollouts, and up to four times as many, by the fitted prior, where there are just two rewards.
+    Empty where each task has one rollout."""
     rows, most = [], int(max(num_rollouts))
-    prior = fitted_prior(num_rollouts, num_passed) if num_passed is not None else None
+    prior = fitted_prior(num_rollouts, num_passed) if num_passed is not None and most > 1 else None
     for size in sizes:
         if size <= most: chances, beyond = signal_chances(equal, size)["chance"].to_numpy(), False
-        elif prior is None: continue
+        elif prior is None or size > 4*most: continue
         else:
             pairs, which = np.unique(np.stack([num_rollouts, num_passed]), axis=1, return_inverse=True)
             chances, beyond = np.array([chance_of_signal(int(n), int(c), size, prior) for n, c in pairs.T])[which.ravel()], True

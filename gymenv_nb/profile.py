@@ -95,7 +95,7 @@ def outcomes_of(
     silent = ~pl.col("spoke") if answers is None else pl.col("_answer").is_null()
     said = columns.rollouts.with_columns(_kind=kinds, _answer=answers if answers is not None else pl.lit(None, pl.String))
     return said.select(pl.when(pl.col("reward") >= pass_threshold).then(pl.lit(PASSED)).when(pl.col("_kind").fill_null("") != "").then(pl.col("_kind")).when(pl.col("truncated")).then(pl.lit("truncated"))
-                       .when(pl.col("tool_trouble")).then(pl.lit("tool error")).when(pl.col("malformed")).then(pl.lit("malformed")).when(silent).then(pl.lit("no answer")).otherwise(pl.lit(WRONG)).alias("outcome"))["outcome"]
+                       .when(pl.col("tool_trouble")).then(pl.lit("tool error")).when(pl.col("malformed")).then(pl.lit("malformed")).when(silent).then(pl.lit("no answer")).otherwise(pl.lit(WRONG if is_binary(columns.rollouts) else f"below {pass_threshold:g}")).alias("outcome"))["outcome"]
 
 
 def outcome_table(
@@ -234,7 +234,8 @@ def summarize(
     length = "output_tokens" if counted else "output_chars"
     at_group = signal.filter(pl.col("size") == GROUP_SIZE)
     known = done.filter(pl.col("num_rollouts") >= GROUP_SIZE)
-    chances = signal_chances(equal_rewards(rollouts), GROUP_SIZE)["chance"] if len(known) == len(done) else done["signal_chance"]
+    known_size = GROUP_SIZE if len(at_group) else num_repeats
+    chances = signal_chances(equal_rewards(rollouts), GROUP_SIZE)["chance"] if len(known) == len(done) else done["signal_chance"] if len(at_group) else done["has_signal"].cast(pl.Float64)
     deviation = run_deviation(done.filter(pl.col("num_rollouts") > 1)["std_reward"])
     return dict(
         num_tasks=len(tasks), tasks_with_rollouts=len(done), num_rollouts=len(rollouts), expected_num_rollouts=int(tasks["expected_num_rollouts"].sum()), missing=dict(missing["failure"].value_counts().sort("failure").rows()),
@@ -243,8 +244,8 @@ def summarize(
         majority_at_k={} if majority is None else {k: Interval(*o) for k, *o in majority.select("k", "value", "low", "high").rows()},
         run_deviation=deviation, repeats_needed=None if math.isnan(deviation) else repeats_for(deviation, .01),
         tasks_with_signal=int(done["has_signal"].sum()), tasks_always_solved=int((done["solve_rate"] == 1).sum()), tasks_never_solved=int((done["solve_rate"] == 0).sum()),
-        signal_share=Interval(*at_group.select("value", "low", "high").row(0)) if len(at_group) else clustered_mean(done["has_signal"], np.ones(len(done)), True), signal_size=GROUP_SIZE if len(at_group) else num_repeats,
-        signal_extrapolated=bool(at_group["extrapolated"][0]) if len(at_group) else False, wasted_groups=wasted_groups(chances, STEP_PROMPTS),
+        signal_share=Interval(*at_group.select("value", "low", "high").row(0)) if len(at_group) else clustered_mean(done["has_signal"], np.ones(len(done)), True) if num_repeats > 1 else None, signal_size=known_size,
+        signal_extrapolated=bool(at_group["extrapolated"][0]) if len(at_group) else False, wasted_groups=wasted_groups(chances, STEP_PROMPTS) if num_repeats > 1 else None,
         half_of_signal=tasks_for(done["mean_advantage"], .5), truncated=task_mean(frame, "truncated", True), turns=task_mean(rollouts, "turns"), tool_calls=task_mean(rollouts, "tool_calls"),
         input_tokens=task_mean(rollouts, "input_tokens"), output_tokens=task_mean(rollouts, "output_tokens"), output_chars=task_mean(rollouts, "output_chars"), total_output_tokens=rollouts["output_tokens"].sum(),
         length=length, length_passed=rollouts[length].filter(passed).mean(), length_failed=rollouts[length].filter(~passed).mean())
@@ -311,10 +312,12 @@ def headline(self: Profile) -> list: # (name, value, remark), texts
     if s["majority_at_k"]:
         k, found = list(s["majority_at_k"].items())[-1]
         rows.append((f"majority@{k}", f"{found.value:.3f}", ends(found)))
-    how = f"of groups of {s['signal_size']}" + (", extrapolated" if s["signal_extrapolated"] else "")
-    rows.append(("signal for GRPO", percent(s["signal_share"].value), f"{how}, {ends(s['signal_share'], percent)}; {s['tasks_always_solved']:,} tasks always solved, {s['tasks_never_solved']:,} never"))
-    mean, low, high = s["wasted_groups"]
-    rows.append(("wasted groups", f"{mean:.1f}", f"of the {STEP_PROMPTS} of a step have no signal; {low:.0f} to {high:.0f} in nine steps of ten"))
+    if s["signal_share"] is None: rows.append(("signal for GRPO", "unknown", "one rollout per task"))
+    else:
+        how = f"of groups of {s['signal_size']}" + (", extrapolated" if s["signal_extrapolated"] else "")
+        rows.append(("signal for GRPO", percent(s["signal_share"].value), f"{how}, {ends(s['signal_share'], percent)}; {s['tasks_always_solved']:,} tasks always solved, {s['tasks_never_solved']:,} never"))
+        mean, low, high = s["wasted_groups"]
+        rows.append(("wasted groups", f"{mean:.1f}", f"of the {STEP_PROMPTS} of a step have no signal; {low:.0f} to {high:.0f} in nine steps of ten"))
     failures = self.outcomes.filter(~pl.col("missing") & (pl.col("outcome") != PASSED))
     if len(failures): rows.append(("not passed", percent(failures["count"].sum()/s["num_rollouts"]), ", ".join(f"{name} {percent(n/s['num_rollouts'])}" for name, n in failures.select("outcome", "count").rows()[:6])))
     rows.append(("truncated", percent(s["truncated"].value), f"{ends(s['truncated'], percent)}; cut off at their token limit"))
