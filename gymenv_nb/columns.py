@@ -289,7 +289,7 @@ class Reader:
         return found
 
 # %% ../nbs/09_columns.ipynb #6f4e5f2d
-LARGE = 64 << 20 # bytes from which on several processes read
+LARGE = 8 << 20 # bytes from which on several processes read
 
 
 def parts_of(
@@ -353,7 +353,7 @@ def read_rows(
                 if isinstance(results[pipe], str): raise RuntimeError(results[pipe])
                 whole.extend(Reader.of(results.pop(pipe)))
         finally:
-            for _, process in pipes: process.kill()
+            for _, process in pipes: process.kill(); process.join()
         return whole
 
 # %% ../nbs/09_columns.ipynb #1c39f4b6

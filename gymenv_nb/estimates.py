@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from .metrics import majority_score, pass_at_k
+from .metrics import pass_at_k
 
 # %% ../nbs/09_estimates.ipynb #b58933b0
 def t_quantile(
@@ -140,8 +140,24 @@ def majority_curve(
     rollouts: pl.DataFrame, # columns task, reward, answer (null: none); sorted by task and rollout
 ) -> pl.DataFrame: # as from `curve_of`
     "The majority@k curve, as NeMo Gym's `compute_pass_majority_metrics` defines it."
-    groups = [list(zip(answers, rewards)) for answers, rewards in rollouts.group_by("task", maintain_order=True).agg("answer", "reward").select("answer", "reward").iter_rows()]
-    return curve_of((k, [majority_score(o[:k]) for o in groups if len(o) >= k]) for k in repeats_shown(max(map(len, groups))))
+    tasks, reward = rollouts["task"].to_numpy(), rollouts["reward"].to_numpy()
+    starts = np.flatnonzero(np.append(True, tasks[1:] != tasks[:-1]))
+    sizes = np.diff(np.append(starts, len(tasks)))
+    group, run = np.repeat(np.arange(len(starts)), sizes), np.arange(len(tasks)) - np.repeat(starts, sizes)
+    answer = rollouts["answer"].rank("dense").fill_null(0).to_numpy() # 0: no answer
+    order = np.lexsort((reward, answer, group))
+    kinds = [o[order] for o in (group, answer, reward)]
+    first = np.flatnonzero(np.append(True, np.any([o[1:] != o[:-1] for o in kinds], axis=0))) # of each different (task, answer, reward)
+    vote, run_of = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(order)))), run[order]
+    vote_group, counted, earned = kinds[0][first], kinds[1][first] > 0, kinds[2][first]
+    points = []
+    for k in repeats_shown(int(sizes.max())):
+        counts = np.where(counted, np.bincount(vote[run_of < k], minlength=len(first)), 0)
+        best = np.maximum.reduceat(counts, np.flatnonzero(np.append(True, vote_group[1:] != vote_group[:-1])))
+        tied = (counts == best[vote_group]) & (counts > 0)
+        sums, ties = np.bincount(vote_group[tied], earned[tied], minlength=len(starts)), np.bincount(vote_group[tied], minlength=len(starts))
+        points.append((k, (sums/np.maximum(ties, 1))[sizes >= k]))
+    return curve_of(points)
 
 # %% ../nbs/09_estimates.ipynb #37947a9e
 def same_chance(
@@ -153,15 +169,16 @@ def same_chance(
 
 
 def signal_chances(
-    equal: pl.DataFrame, # columns task, count: how often a task earned each of its different rewards
+    tasks, # of each different reward of a task: the task
+    counts, # how often it was earned
     size: int, # of the group
-) -> pl.DataFrame: # columns task, chance; tasks with at least `size` rollouts
+) -> np.ndarray: # of each task that has at least `size` rollouts, in order
     "For each task, the chance that a group has a signal."
-    totals = equal.group_by("task").agg(pl.col("count").sum().alias("n"))
-    pairs = equal.join(totals, on="task").filter(pl.col("n") >= size)
-    table = pairs.select("count", "n").unique()
-    table = table.with_columns(share=pl.Series([math.comb(c, size)/math.comb(n, size) for c, n in table.rows()], dtype=pl.Float64))
-    return pairs.join(table, on=["count", "n"]).group_by("task").agg((1 - pl.col("share").sum()).alias("chance")).sort("task")
+    indices, which = np.unique(tasks, return_inverse=True)
+    totals = np.bincount(which, counts).astype(np.int64)
+    pairs, place = np.unique(np.stack([counts, totals[which]]), axis=1, return_inverse=True)
+    share = np.array([math.comb(int(c), size)/math.comb(int(n), size) if n >= size else math.nan for c, n in pairs.T])
+    return (1 - np.bincount(which, share[place.ravel()]))[totals >= size]
 
 # %% ../nbs/09_estimates.ipynb #9c483350
 class Prior(NamedTuple):
@@ -198,18 +215,19 @@ def chance_of_signal(
 
 # %% ../nbs/09_estimates.ipynb #b34ef2ff
 def signal_curve(
-    equal: pl.DataFrame, # columns task, count: how often a task earned each of its different rewards
+    tasks, # as for `signal_chances`
+    counts, # likewise
     num_rollouts, # of each task
-    num_passed, # of each task; None for rewards other than two
+    num_passed, # of each task
+    prior: Prior | None, # of the solve rates; None for rewards other than two
     sizes=(2, 4, 8, 16, 32, 64), # of groups
 ) -> pl.DataFrame: # size, value, low, high, num_tasks, extrapolated
     """The share of groups that have a signal, over the group's size; beyond the number of rollouts, and up to four times as many, by the fitted prior, where there are just two rewards.
     Empty where each task has one rollout."""
     rows, most = [], int(max(num_rollouts))
-    prior = fitted_prior(num_rollouts, num_passed) if num_passed is not None and most > 1 else None
     for size in sizes:
-        if size <= most: chances, beyond = signal_chances(equal, size)["chance"].to_numpy(), False
-        elif prior is None or size > 4*most: continue
+        if size <= most: chances, beyond = signal_chances(tasks, counts, size), False
+        elif prior is None or most < 2 or size > 4*most: continue
         else:
             pairs, which = np.unique(np.stack([num_rollouts, num_passed]), axis=1, return_inverse=True)
             chances, beyond = np.array([chance_of_signal(int(n), int(c), size, prior) for n, c in pairs.T])[which.ravel()], True

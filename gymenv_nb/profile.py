@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['GROUP_SIZE', 'STEP_PROMPTS', 'ANSWER_FIELDS', 'PASSED', 'WRONG', 'ANY_TOOL', 'MOST_VALUES', 'LENGTH_NAMES',
-           'equal_rewards', 'task_table', 'is_binary', 'answers_of', 'outcomes_of', 'outcome_table', 'tool_table',
-           'number_table', 'label_table', 'Profile', 'task_mean', 'summarize', 'tasks_for', 'profile', 'percent',
-           'ends', 'short_name', 'repeats_needed', 'Samples']
+           'equal_rewards', 'task_table', 'is_binary', 'prior_of', 'answers_of', 'outcomes_of', 'outcome_table',
+           'task_starts', 'task_sums', 'tool_table', 'number_table', 'label_table', 'Profile', 'task_mean', 'summarize',
+           'tasks_for', 'profile', 'percent', 'ends', 'short_name', 'repeats_needed', 'Samples']
 
 # %% ../nbs/09_profile.ipynb #76b687ed
 import math
@@ -23,7 +23,7 @@ import polars as pl
 from .columns import CALL_OUTCOMES, RunColumns, read_run, row_at
 from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of, patch
 from .estimates import (
-    Interval, avg_at_k, chance_of_signal, clustered_correlation, clustered_difference, clustered_mean, fitted_prior, majority_curve, mean_advantages, pass_at_k_curve,
+    Interval, Prior, avg_at_k, chance_of_signal, clustered_correlation, clustered_difference, clustered_mean, fitted_prior, majority_curve, mean_advantages, pass_at_k_curve,
     repeats_for, run_deviation, signal_chances, signal_curve, wasted_groups, within_tasks)
 from .metrics import agent_metrics as metrics_of_agents
 from .metrics import task_metrics
@@ -36,9 +36,13 @@ STEP_PROMPTS = 64 # tasks of a step, likewise
 
 def equal_rewards(
     rollouts: pl.DataFrame, # columns task, reward
-) -> pl.DataFrame: # columns task, count
+) -> tuple: # arrays: task, count
     "How often each task earned each of its different rewards."
-    return rollouts.group_by("task", "reward").agg(pl.len().cast(pl.Int64).alias("count"))
+    tasks, rewards = rollouts["task"].to_numpy(), rollouts["reward"].to_numpy()
+    order = np.lexsort((rewards, tasks))
+    tasks, rewards = tasks[order], rewards[order]
+    starts = np.flatnonzero(np.append(True, (tasks[1:] != tasks[:-1]) | (rewards[1:] != rewards[:-1])))
+    return tasks[starts], np.diff(np.append(starts, len(tasks)))
 
 
 def task_table(
@@ -52,8 +56,7 @@ def task_table(
         min_reward=reward.min(), max_reward=reward.max(), solve_rate=(reward >= pass_threshold).mean(), has_signal=reward.min() < reward.max(),
         mean_output_tokens=pl.col("output_tokens").mean(), truncated_share=pl.col("truncated").mean())
     groups = groups.join(mean_advantages(rollouts), on="task").sort("task")
-    if is_binary(rollouts):
-        prior = fitted_prior(groups["num_rollouts"].to_numpy(), groups["num_passed"].to_numpy())
+    if prior := prior_of(groups, rollouts):
         pairs = groups.select("num_rollouts", "num_passed").unique()
         chances = pairs.with_columns(signal_chance=pl.Series([chance_of_signal(n, c, GROUP_SIZE, prior) for n, c in pairs.rows()], dtype=pl.Float64))
         groups = groups.join(chances, on=["num_rollouts", "num_passed"], how="left")
@@ -65,6 +68,14 @@ def task_table(
 def is_binary(rollouts: pl.DataFrame) -> bool:
     "Whether all rewards are 0 or 1."
     return bool(rollouts["reward"].is_in([0., 1.]).all())
+
+
+def prior_of(
+    tasks: pl.DataFrame, # columns num_rollouts, num_passed
+    rollouts: pl.DataFrame, # column reward
+) -> Prior | None: # None for rewards other than 0 and 1
+    "The distribution of the tasks' solve rates."
+    return fitted_prior(tasks["num_rollouts"].to_numpy(), tasks["num_passed"].to_numpy()) if is_binary(rollouts) else None
 
 # %% ../nbs/09_profile.ipynb #ba817844
 ANSWER_FIELDS = ("extracted_answer", "predicted_answer", "parsed_answer", "model_answer")
@@ -112,24 +123,40 @@ def outcome_table(
 ANY_TOOL = "any tool"
 
 
+def task_starts(
+    tasks: np.ndarray, # of each rollout, sorted
+) -> np.ndarray:
+    "Where each task's rollouts begin."
+    return np.flatnonzero(np.append(True, tasks[1:] != tasks[:-1]))
+
+
+def task_sums(
+    values, # of each rollout
+    tasks: np.ndarray, # of each rollout, sorted
+) -> tuple: # of each task: the sum, the number
+    "Sums by task."
+    starts = task_starts(tasks)
+    return np.add.reduceat(np.asarray(values, float), starts), np.diff(np.append(starts, len(tasks)))
+
+
 def tool_table(
     columns: RunColumns,
 ) -> pl.DataFrame: # a row a tool, the commonest first, and one for any tool
     "Calls, errors and rewards of each tool; empty when there were no calls."
     if not len(columns.calls): return pl.DataFrame()
-    rollouts = columns.rollouts.select("task", "reward").with_row_index("position").with_columns(pl.col("position").cast(pl.Int64))
-    rows = []
+    tasks, reward = columns.rollouts["task"].to_numpy(), columns.rollouts["reward"].to_numpy()
+    starts = task_starts(tasks)
+    rows, position = [], columns.calls["position"].to_numpy()
+    names, outcomes = columns.calls["tool"].to_numpy(), columns.calls["outcome"].to_numpy()
     for tool in [*columns.calls["tool"].value_counts(sort=True)["tool"], ANY_TOOL]:
-        calls = columns.calls if tool == ANY_TOOL else columns.calls.filter(pl.col("tool") == tool)
-        counts = calls.group_by("position").len()
-        all_rows = rollouts.join(counts, on="position", how="left").with_columns(pl.col("len").fill_null(0).cast(pl.Int64)).sort("position")
-        used_in = all_rows.filter(pl.col("len") > 0)["task"].unique()
-        within = all_rows.filter(pl.col("task").is_in(used_in.implode()))
-        tasks, reward, used = within["task"].to_numpy(), within["reward"].to_numpy(), within["len"].to_numpy()
-        difference, correlation, inside = clustered_difference(reward, used > 0, tasks), clustered_correlation(used, reward, tasks), clustered_correlation(within_tasks(used, tasks), within_tasks(reward, tasks), tasks)
-        outcomes = dict(calls["outcome"].value_counts().rows())
-        rows.append(dict(tool=tool, calls=len(calls), rollouts_using=len(counts), calls_per_rollout=len(calls)/len(rollouts), **{f"{o}_rate": outcomes.get(o, 0)/len(calls) for o in CALL_OUTCOMES[1:]},
-                         reward_with=float(reward[used > 0].mean()), reward_without=float(reward[used == 0].mean()) if (used == 0).any() else None,
+        chosen = slice(None) if tool == ANY_TOOL else names == tool
+        used = np.bincount(position[chosen], minlength=len(tasks))
+        within = np.repeat(np.add.reduceat(used, starts) > 0, np.diff(np.append(starts, len(tasks)))) # rollouts of the tasks in which it was used
+        some, r, u = tasks[within], reward[within], used[within]
+        difference, correlation, inside = clustered_difference(r, u > 0, some), clustered_correlation(u, r, some), clustered_correlation(within_tasks(u, some), within_tasks(r, some), some)
+        calls = len(position[chosen])
+        rows.append(dict(tool=tool, calls=calls, rollouts_using=int((used > 0).sum()), calls_per_rollout=calls/len(tasks), **{f"{o}_rate": float((outcomes[chosen] == o).sum()/calls) for o in CALL_OUTCOMES[1:]},
+                         reward_with=float(r[u > 0].mean()), reward_without=float(r[u == 0].mean()) if (u == 0).any() else None,
                          **{f"{name}{end}": value for name, found in dict(difference=difference, correlation=correlation, within=inside).items() for end, value in zip(("", "_low", "_high"), found or (None,)*3)}))
     numbers = {k: pl.Float64 for k in rows[0] if k not in ("tool", "calls", "rollouts_using")}
     return pl.DataFrame(rows, schema=dict(tool=pl.String, calls=pl.Int64, rollouts_using=pl.Int64, **numbers))
@@ -145,9 +172,9 @@ def number_table(
         known = numbers[name].is_not_null().to_numpy()
         values, tasks = numbers[name].drop_nulls().to_numpy(), task[known]
         if not len(values) or not np.isfinite(values).all(): continue
-        starts = np.flatnonzero(np.append(True, tasks[1:] != tasks[:-1]))
+        starts = task_starts(tasks)
         if (np.maximum.reduceat(values, starts) == np.minimum.reduceat(values, starts)).all() and len(starts) < len(values): continue # the task's own
-        mean = clustered_mean(np.add.reduceat(values, starts), np.diff(np.append(starts, len(values))), bounded=bool(values.min() >= 0 and values.max() <= 1))
+        mean = clustered_mean(*task_sums(values, tasks), bounded=bool(values.min() >= 0 and values.max() <= 1))
         found = clustered_correlation(values, rollouts["reward"].to_numpy()[known], tasks) or (None,)*3
         rows.append((name, len(values), *mean, float(values.std(ddof=1)) if len(values) > 1 else 0., float(values.min()), float(values.max()), *found))
     names = ("mean", "low", "high", "std", "min", "max", "correlation", "correlation_low", "correlation_high")
@@ -168,13 +195,13 @@ def label_table(
     candidates = {**{k: columns.labels[k] for k in columns.labels.columns if k not in leave_out}, **{k: columns.fields[k].cast(pl.Int64).replace_strict({0: "no", 1: "yes"}, return_dtype=pl.String) for k in flags}}
     for name, label in candidates.items():
         if not 2 <= label.drop_nulls().n_unique() <= MOST_VALUES: continue
-        frame = rollouts.select("task", "reward").with_columns(label=label).drop_nulls("label")
-        own = bool((frame.group_by("task").agg(pl.col("label").n_unique())["label"] == 1).all())
-        if own and len(frame) == frame["task"].n_unique(): own = False # one rollout a task: nobody knows
-        groups = frame.group_by("label", "task").agg(pl.col("reward").sum().alias("sum"), pl.len().alias("n"))
-        for value, count in frame["label"].value_counts(sort=True).rows():
-            some = groups.filter(pl.col("label") == value)
-            rows.append((name, "task" if own else "response", value, count, len(some), *clustered_mean(some["sum"], some["n"], bounded)))
+        known = label.is_not_null().to_numpy()
+        texts, tasks, reward = label.drop_nulls().to_numpy(), rollouts["task"].to_numpy()[known], rollouts["reward"].to_numpy()[known]
+        starts = task_starts(tasks)
+        own = len(starts) < len(tasks) and bool((np.repeat(texts[starts], np.diff(np.append(starts, len(tasks)))) == texts).all()) # with one rollout a task nobody knows
+        for value, count in label.drop_nulls().value_counts(sort=True).rows():
+            sums, counts = task_sums(reward[texts == value], tasks[texts == value])
+            rows.append((name, "task" if own else "response", value, count, len(sums), *clustered_mean(sums, counts, bounded)))
     return pl.DataFrame(rows, schema=dict(field=pl.String, of=pl.String, value=pl.String, num_rollouts=pl.Int64, num_tasks=pl.Int64, mean_reward=pl.Float64, low=pl.Float64, high=pl.Float64), orient="row")
 
 # %% ../nbs/09_profile.ipynb #fc380544
@@ -211,8 +238,8 @@ def task_mean(
     bounded: bool = False,
 ) -> Interval | None: # None: no row has a value
     "The mean of a column with its interval by task."
-    groups = rollouts.drop_nulls(values).group_by("task").agg(pl.col(values).sum().alias("sum"), pl.len().alias("n")).sort("task")
-    return clustered_mean(groups["sum"], groups["n"], bounded) if len(groups) else None
+    known = rollouts[values].is_not_null().to_numpy()
+    return clustered_mean(*task_sums(rollouts[values].drop_nulls().to_numpy(), rollouts["task"].to_numpy()[known]), bounded) if known.any() else None
 
 
 def summarize(
@@ -235,7 +262,7 @@ def summarize(
     at_group = signal.filter(pl.col("size") == GROUP_SIZE)
     known = done.filter(pl.col("num_rollouts") >= GROUP_SIZE)
     known_size = GROUP_SIZE if len(at_group) else num_repeats
-    chances = signal_chances(equal_rewards(rollouts), GROUP_SIZE)["chance"] if len(known) == len(done) else done["signal_chance"] if len(at_group) else done["has_signal"].cast(pl.Float64)
+    chances = signal_chances(*equal_rewards(rollouts), GROUP_SIZE) if len(known) == len(done) else done["signal_chance"] if len(at_group) else done["has_signal"].cast(pl.Float64)
     deviation = run_deviation(done.filter(pl.col("num_rollouts") > 1)["std_reward"])
     return dict(
         num_tasks=len(tasks), tasks_with_rollouts=len(done), num_rollouts=len(rollouts), expected_num_rollouts=int(tasks["expected_num_rollouts"].sum()), missing=dict(missing["failure"].value_counts().sort("failure").rows()),
@@ -278,7 +305,7 @@ def profile(
     counts = done["num_rollouts"].to_numpy(), done["num_passed"].to_numpy()
     curve = pass_at_k_curve(*counts)
     majority = majority_curve(rollouts.select("task", "reward").with_columns(answer=answers)) if answers is not None else None
-    signal = signal_curve(equal_rewards(rollouts), counts[0], counts[1] if is_binary(rollouts) else None)
+    signal = signal_curve(*equal_rewards(rollouts), *counts, prior_of(done, rollouts))
     leave_out = {"failure_kind", answers.name if answers is not None else ""}
     return Profile(columns, pass_threshold, rollouts, tasks, curve, majority, signal, outcome_table(columns, rollouts["outcome"]), tool_table(columns), number_table(columns.fields.drop("reward", strict=False), rollouts),
                    number_table(columns.components, rollouts), label_table(columns, leave_out), summarize(rollouts, tasks, columns.missing, curve, majority, signal, pass_threshold), list(columns.notes))
@@ -441,7 +468,7 @@ def reward_profiling(self: Profile,
 @patch
 def agent_metrics(self: Profile) -> list: # a dict per agent
     "The content of NeMo Gym's `<stem>_agent_metrics.json`."
-    return metrics_of_agents({k: self.columns.fields[k].fill_null(math.nan).to_numpy() for k in self.columns.fields.columns}, self.rollouts["agent"].fill_null("agent").to_numpy())
+    return metrics_of_agents({k: self.columns.fields[k].fill_null(math.nan).to_numpy() for k in self.columns.fields.columns}, self.rollouts["agent"].fill_null("agent").to_list())
 
 
 @patch
