@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -164,9 +165,9 @@ class Check:
         if lost: raise Failed(f"fields of the task that the rollouts lost: {', '.join(sorted(lost))}")
         return f"rewards {', '.join(f'{o:g}' for o in rewards)}"
 
-    def servers(self, names):
-        "Start everything once, then collect for each folder; name -> what came out, or the error."
-        model = endpoint([o for name in names for o in rows(self.place / "resources_servers" / name / "data/example_rollouts.jsonl")])
+    @contextmanager
+    def running(self, names, model):
+        "The folders' servers with simple_agent and openai_model, whose endpoint is `model`, while this lasts."
         (self.place / "env.yaml").write_text(f"policy_base_url: http://127.0.0.1:{model.server_address[1]}/v1\npolicy_api_key: none\npolicy_model_name: recorded\n")
         (self.place / "results").mkdir()
         for part in SHARED + [f"resources_servers/{name}" for name in names]: # the one environment serves them all
@@ -183,8 +184,7 @@ class Check:
                 if process.poll() is not None or "Traceback" in said: raise Failed(f"ng_run did not start:\n{said[-4000:]}")
                 time.sleep(1)
             else: raise Failed(f"ng_run was not ready after 240 s:\n{said[-4000:]}")
-            return {name: attempt(self.collected, name) for name in names}
-        except Failed as e: return dict.fromkeys(names, e)
+            yield
         finally:
             model.shutdown()
             process.send_signal(signal.SIGINT)
@@ -192,6 +192,13 @@ class Check:
             except subprocess.TimeoutExpired: pass
             try: os.killpg(process.pid, signal.SIGKILL) # what ng_run started and left behind
             except ProcessLookupError: pass
+
+    def servers(self, names):
+        "Start everything once, then collect for each folder; name -> what came out, or the error."
+        model = endpoint([o for name in names for o in rows(self.place / "resources_servers" / name / "data/example_rollouts.jsonl")])
+        try:
+            with self.running(names, model): return {name: attempt(self.collected, name) for name in names}
+        except Failed as e: return dict.fromkeys(names, e)
 
 
 def attempt(check, *args):

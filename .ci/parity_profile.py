@@ -2,9 +2,10 @@
 
     python .ci/parity_profile.py PYTHON [ROLLOUTS.jsonl ...]
 
-PYTHON is the interpreter of an environment with nemo-gym 0.4.0 (Python 3.12). The script makes a synthetic run with booleans,
-missing fields, several numeric fields, continuous rewards, groups of unequal size and groups of one, profiles it (and each of the
-runs named) here, and lets NeMo Gym profile the same files there. Every number must agree to 1e-9; exits 1 when one does not.
+PYTHON is the interpreter of an environment with nemo-gym 0.4.0 (Python 3.12). The script makes synthetic runs with booleans,
+missing fields, several numeric fields, extracted answers, binary and continuous rewards, groups of unequal size and groups of one, and runs without
+gaps, profiles them (and each of the runs named) here, and lets NeMo Gym profile the same files there: the files of `RewardProfiler`, all that
+`compute_pass_majority_metrics` and its kin give, and the aggregate metrics. Every number must agree to 1e-9; exits 1 when one does not.
 """
 
 import json
@@ -20,13 +21,13 @@ def write_rows(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def synthetic_run(folder, binary):
-    "Two agents, 40 tasks, 1 to 8 of 8 rollouts each, in mixed order; five tasks have no rollout at all."
+def synthetic_run(folder, binary, gaps=True):
+    "Two agents, 40 tasks, 8 rollouts each in mixed order; with gaps 1 to 8 rollouts, and five tasks that have none at all."
     rng, rollouts, inputs = random.Random(0), [], []
     for task in range(40):
         agent = {"name": "first_agent" if task < 25 else "second_agent"}
         request = {"responses_create_params": {"input": [{"role": "user", "content": f"Question {task}?"}]}, "expected_answer": task}
-        done = set(rng.sample(range(8), 0 if task % 8 == 7 else rng.randint(1, 8)))
+        done = set(rng.sample(range(8), 0 if task % 8 == 7 else rng.randint(1, 8))) if gaps else set(range(8))
         for rollout in range(8):
             row = {**request, "agent_ref": agent, "_ng_task_index": task, "_ng_rollout_index": rollout}
             inputs.append(row)
@@ -35,11 +36,12 @@ def synthetic_run(folder, binary):
             tokens = rng.randint(1, 2000)
             result = {**row, "reward": float(rng.random() < chance) if binary else rng.gauss(chance, 1),
                       "response": {"output": [], "usage": {"input_tokens": 7, "output_tokens": tokens, "total_tokens": tokens + 7, "input_tokens_details": {"cached_tokens": 0}}},
-                      "correct": rng.random() < chance, "label": "a string"}
-            if rng.random() < .7: result["score"] = rng.gauss(1e6, 1e-3)
-            if rng.random() < .1: result["seldom"] = rng.randint(0, 3)
-            if rng.random() < .2: result["score"] = None
-            if rng.random() < .1: result["response"]["usage"] = None
+                      "correct": rng.random() < chance, "label": "a string", "subset": rng.choice(["easy", "hard"]) if task % 3 else None, "answer": rng.choice(["7", "8", None])}
+            if gaps:
+                if rng.random() < .7: result["score"] = rng.gauss(1e6, 1e-3)
+                if rng.random() < .1: result["seldom"] = rng.randint(0, 3)
+                if rng.random() < .2: result["score"] = None
+                if rng.random() < .1: result["response"]["usage"] = None
             rollouts.append(result)
     rng.shuffle(rollouts)
     folder.mkdir()
@@ -48,40 +50,66 @@ def synthetic_run(folder, binary):
     return folder / "rollouts.jsonl"
 
 
-def theirs(path):
-    "What NeMo Gym computes from the same files (runs in its environment)."
-    from nemo_gym.reward_profile import RewardProfiler, compute_pass_majority_metrics
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
 
-    def read(path):
-        return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
 
-    rows, rollouts = read(path.with_name(path.stem + "_materialized_inputs.jsonl")), read(path)
-    rollouts.sort(key=lambda r: (r["_ng_task_index"], r["_ng_rollout_index"]))
-    profiler = RewardProfiler()
-    tasks, agents = profiler.profile_from_data(rows, rollouts, allow_partial_rollouts=True)
+def scores(row):
+    return {"reward": row["reward"], **({"correct": row["correct"]} if "correct" in row else {})}
+
+
+def group_metrics(module, rollouts):
+    "All that the metric functions of NeMo Gym's `reward_profile`, or of ours, give for these rollouts."
     groups = {}
     for row in rollouts: groups.setdefault(row["_ng_task_index"], []).append(row)
-    metrics, *_ = compute_pass_majority_metrics(list(groups.values()))
-    metrics.pop("per_sample_aggregate")
+    tasks, found = [groups[k] for k in sorted(groups)], {}
+    for name, arguments in dict(plain={}, answers=dict(answer_key="answer"), scored=dict(score_fn=scores, answer_key="answer")).items():
+        metrics, all_scores, names, most = module.compute_pass_majority_metrics(tasks, **arguments)
+        module.add_avg_sample_std_dev(metrics, all_scores, names, most)
+        found[name] = dict(metrics=metrics, scores=all_scores, names=names, most=most)
+        for pattern in ("pass@{k}", "pass@1[avg-of-{k}]", "majority@{k}"): found[f"{name} {pattern}"] = module.highest_k_metrics(metrics, pattern, exclude_names=["no_answer"])
+    found["subsets"] = module.compute_subset_metrics(tasks, "subset", answer_key="answer")
+    found["aggregate"] = module.compute_aggregate_metrics(rollouts).model_dump()
+    found["none"] = module.compute_pass_majority_metrics([])
+    return found
+
+
+def theirs(path):
+    "What NeMo Gym computes from the same files (runs in its environment)."
+    from nemo_gym import reward_profile
+    rows, rollouts = read(path.with_name(path.stem + "_materialized_inputs.jsonl")), read(path)
+    rollouts.sort(key=lambda r: (r["_ng_task_index"], r["_ng_rollout_index"]))
+    profiler = reward_profile.RewardProfiler()
+    tasks, agents = profiler.profile_from_data(rows, rollouts, allow_partial_rollouts=True)
     tables, agent_table = profiler.write_to_disk(tasks, agents, Path(tempfile.mkdtemp()) / path.name)
-    return dict(names=[tables.name, agent_table.name], tasks=read(tables), agents=json.loads(agent_table.read_text()), metrics=metrics)
+    found = dict(names=[tables.name, agent_table.name], tasks=read(tables), agents=json.loads(agent_table.read_text()), metrics=group_metrics(reward_profile, rollouts))
+    return found | dict(memory=[found["tasks"], found["agents"]])
 
 
 def ours(path):
     "What gymenv_nb writes and computes."
-    from gymenv_nb.profile import avg_at_k, profile
+    from gymenv_nb import metrics
+    from gymenv_nb.profile import profile
 
     result = profile(path)
     tables, agent_table = result.save(tempfile.mkdtemp())
-    binary = result.summary["binary"]
-    metrics = {f"pass@{k}/accuracy": 100 * v for k, v in result.summary["pass_at_k"].items() if binary}
-    for k in range(1, result.summary["num_repeats"] + 1):
+    rows, rollouts = read(path.with_name(path.stem + "_materialized_inputs.jsonl")), read(path)
+    rollouts.sort(key=lambda r: (r["_ng_task_index"], r["_ng_rollout_index"]))
+    found = dict(names=[tables.name, agent_table.name], tasks=read(tables), agents=json.loads(agent_table.read_text()), metrics=group_metrics(metrics, rollouts),
+                 memory=json.loads(json.dumps(metrics.profile_from_data(rows, rollouts, allow_partial_rollouts=True))))
+    return found, profile_metrics(result)
+
+
+def profile_metrics(result):
+    "The profile's own figures, under NeMo Gym's names: to be found among its metrics."
+    from gymenv_nb.estimates import avg_at_k
+    binary, most = result.summary["binary"], result.summary["num_repeats"]
+    found = {f"pass@{k}/accuracy": 100 * v.value for k, v in result.summary["pass_at_k"].items() if binary}
+    for k in range(1, most + 1):
         spread = avg_at_k(result.rollouts, k)
-        metrics[f"pass@1[avg-of-{k}]/accuracy"] = 100 * spread["mean"]
-        if k > 1:
-            metrics |= {f"pass@1[avg-of-{k}]/accuracy/{name}": 100 * spread[name] for name in ("std_dev_across_runs", "std_err_across_runs")}
-    return dict(names=[tables.name, agent_table.name], tasks=[json.loads(line) for line in tables.read_text().splitlines()],
-                agents=json.loads(agent_table.read_text()), metrics=metrics)
+        found[f"pass@1[avg-of-{k}]/accuracy"] = 100 * spread["mean"]
+        if k > 1: found |= {f"pass@1[avg-of-{k}]/accuracy/{name}": 100 * spread[name] for name in ("std_dev_across_runs", "std_err_across_runs")}
+    return found
 
 
 def differences(left, right, where=""):
@@ -107,14 +135,14 @@ def count(value):
 
 def main(python, *runs):
     scratch = Path(tempfile.mkdtemp())
-    paths = [synthetic_run(scratch / "binary", True), synthetic_run(scratch / "continuous", False), *map(Path, runs)]
+    paths = [synthetic_run(scratch / "binary", True), synthetic_run(scratch / "continuous", False), synthetic_run(scratch / "whole", True, gaps=False), *map(Path, runs)]
     failed = False
     for path in paths: # -P: this folder has a nemo_gym.py of its own
         answer = subprocess.run([python, "-P", __file__, "--theirs", str(path)], capture_output=True, text=True)
         if answer.returncode: sys.exit(f"NeMo Gym failed on {path}:\n{answer.stderr[-2000:]}")
-        there, here = json.loads(answer.stdout.splitlines()[-1]), ours(path)
-        # pass@k is given for k = 1, 2, 4, ..., and NeMo Gym's own rule for rewards other than 0 and 1 is another quantity
-        there["metrics"] = {k: v for k, v in there["metrics"].items() if k in here["metrics"]}
+        there, (here, own) = json.loads(answer.stdout.splitlines()[-1]), ours(path)
+        there["own"] = {k: v for k, v in there["metrics"]["plain"]["metrics"].items() if k in own}
+        here = json.loads(json.dumps(here | dict(own=own)))
         found = list(differences(here, there))
         print(f"{path}: {count(here)} numbers, {len(found)} differ")
         print("".join(f"  {line}\n" for line in found[:20]), end="")

@@ -372,16 +372,17 @@ class AggregateMetricsMixin:
 
 def aggregate_metrics(
     columns: dict, # field name to its values, NaN where unknown, a value a rollout
-    tasks, # task index of each rollout
+    keys: list, # (task, rollout) of each
+    whole=(), # fields whose numbers are integers
     custom: Dict[str, Any] | None = None, # what a server's `compute_metrics` returned; its `per_task_metrics` go to the tasks
     get_key_metrics_fn=None, # picks the headline metrics; every mean when None
 ) -> AggregateMetrics:
     "The statistics of each task and of all rollouts."
-    tasks = np.asarray(tasks, np.int64)
-    order = np.argsort(tasks, kind="stable")
-    indices, starts = np.unique(tasks[order], return_index=True)
-    rows = statistics_rows(group_statistics({k: v[order] for k, v in columns.items()}, starts)) or [{}]*len(indices)
-    groups = {int(index): {TASK_INDEX_KEY_NAME: int(index), **row} for index, row in zip(indices, rows)}
+    if not keys: return AggregateMetrics()
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    columns, keys = {k: v[order] for k, v in columns.items()}, [keys[i] for i in order]
+    tasks = Counter(map(itemgetter(0), keys))
+    groups = {row[TASK_INDEX_KEY_NAME]: row for row in task_metrics(columns, keys, dict.fromkeys(tasks, {AGENT_REF_KEY_NAME: {"name": "agent"}}), tasks, whole)}
     overall = (statistics_rows(group_statistics(columns, [0])) or [{}])[0]
     custom = dict(custom or {})
     for row in custom.pop("per_task_metrics", None) or []: groups.get(row[TASK_INDEX_KEY_NAME], {}).update(row)
@@ -396,8 +397,10 @@ def compute_aggregate_metrics(
     get_key_metrics_fn=None, # picks the headline metrics; every mean when None
 ) -> AggregateMetrics:
     "What `/aggregate_metrics` answers."
-    if not verify_responses: return AggregateMetrics()
     groups = {}
     for row in verify_responses: groups.setdefault(row.get(TASK_INDEX_KEY_NAME, 0), []).append(row)
-    custom = compute_metrics_fn([groups[k] for k in sorted(groups)]) if compute_metrics_fn else None
-    return aggregate_metrics(columns_of(verify_responses)[0], [row.get(TASK_INDEX_KEY_NAME, 0) for row in verify_responses], custom, get_key_metrics_fn)
+    custom = compute_metrics_fn([groups[k] for k in sorted(groups)]) if compute_metrics_fn and groups else None
+    rows = [row for group in groups.values() for row in group]
+    columns, whole = columns_of(rows)
+    keys = [(task, row.get(ROLLOUT_INDEX_KEY_NAME, i)) for task, group in groups.items() for i, row in enumerate(group)]
+    return aggregate_metrics(columns, keys, whole, custom, get_key_metrics_fn)

@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from .agent import RolloutFailure, TaskRequest, run_rollout, verify_again
-from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, AggregateMetrics, GymenvError, line_of, row_of
+from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of, row_of
 from .environment import Environment, load_environment
 from .hosts import CLOSED_IN_COPIES, HostLost, Hosts, Zygote, host_kind
 from .metrics import AggregateMetricsMixin, Columns, aggregate_metrics, numeric_fields
@@ -397,7 +397,7 @@ class Collection:
         self.kind, self.why = host_kind(env.server, verify_in)
         self.rewards, self.failures, self.attempts, self.last_error = {}, Counter(), Counter(), None
         self.requests = {}
-        self.columns, self.keys = Columns(), [] # the numbers of each rollout, and whose they are
+        self.columns, self.keys, self.floats = Columns(), [], set() # the numbers of each rollout, whose they are, and which fields are no integers
         self.finished, self.out, self.pace = queue.SimpleQueue(), [], Pace(min(concurrency, sampled_at_once(policy, concurrency)))
 
     def read(self,
@@ -416,8 +416,9 @@ class Collection:
 
     def count(self, key: tuple, row: dict):
         "A rollout is there."
-        self.rewards[key] = row["reward"]
-        self.columns.add(numeric_fields(row)); self.keys.append(key)
+        self.rewards[key], numbers = row["reward"], numeric_fields(row)
+        self.columns.add(numbers); self.keys.append(key)
+        self.floats.update(k for k, v in numbers.items() if type(v) is float)
 
     async def rollout(self, hosts: Hosts, key: tuple, row: dict) -> dict:
         "One rollout, on one host after the other. Raises `RolloutFailure`."
@@ -532,8 +533,7 @@ def finish(
     write_whole(work.run.path/"run.json", json.dumps(settings, indent=1).encode())
     if (failures := work.run.file("_failures.jsonl")).exists() and not failures.stat().st_size: failures.unlink()
     custom = server.compute_metrics([groups[k] for k in sorted(groups)]) if groups else None
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    metrics = aggregate_metrics({k: v[order] for k, v in columns.items()}, [keys[i][0] for i in order], custom, server.get_key_metrics).model_dump() if keys else AggregateMetrics().model_dump()
+    metrics = aggregate_metrics(columns, keys, [k for k in columns if k not in work.floats], custom, server.get_key_metrics).model_dump()
     write_whole(work.run.file("_aggregate_metrics.json"), line_of([{AGENT_REF_KEY_NAME: {"name": f"{work.env.name}_simple_agent"}, **metrics}]))
 
 
