@@ -268,9 +268,8 @@ def clustered_correlation(
 ) -> Interval | None: # None where one of the two does not vary
     "The correlation of two quantities with its 95 % interval, tasks being the units that were sampled."
     x, y = np.asarray(x, float), np.asarray(y, float)
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0: return None
+    if len(x) < 2 or any(np.ptp(o) <= 1e-9*max(1., np.abs(o).max()) for o in (x, y)): return None
     zx, zy = (x - x.mean())/x.std(), (y - y.mean())/y.std()
-    if not (np.isfinite(zx).all() and np.isfinite(zy).all()): return None
     r = float(np.clip((zx*zy).mean(), -1, 1))
     _, group = np.unique(np.asarray(tasks), return_inverse=True)
     sums = np.bincount(group, zx*zy - r/2*(zx**2 + zy**2))

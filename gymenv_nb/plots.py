@@ -407,7 +407,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: left; vertical-align: baseline; padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
 th { font-weight: 600; } thead th { color: var(--quiet); font-weight: 500; font-size: .85rem; white-space: nowrap; overflow-wrap: normal; }
 .number { text-align: right; white-space: nowrap; } .quiet { color: var(--quiet); } .headline td.number { font-weight: 700; }
-.settings th { width: 18rem; } .wide { overflow-x: auto; } .wide td:nth-child(2) { min-width: 16rem; }
+.settings th { width: 18rem; } .wide { overflow-x: auto; } .wide td:first-child { white-space: nowrap; } .tasks td:nth-child(2) { min-width: 16rem; }
 .headline th { white-space: nowrap; width: 10rem; } .headline td.number { width: 6rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem; }
 .plots img { width: 100%; display: block; background: #fff; border: 1px solid var(--line); border-radius: 8px; }
@@ -439,7 +439,7 @@ pre { margin: .15rem 0 0; padding: .5rem .75rem; background: var(--raised); bord
 {% endfor %}
 
 {% for heading, tasks in task_tables %}<h2>{{ heading }}</h2>
-<div class="wide"><table><thead><tr><th>task</th><th>prompt</th><th class="number">mean reward</th><th class="number">solved</th><th class="number">output tokens</th><th class="number">truncated</th></tr></thead>
+<div class="wide tasks"><table><thead><tr><th>task</th><th>prompt</th><th class="number">mean reward</th><th class="number">solved</th><th class="number">output tokens</th><th class="number">truncated</th></tr></thead>
 {% for t in tasks %}<tr><td>{{ t.task }}</td><td>{{ t.prompt }}</td><td class="number">{{ t.reward }}</td><td class="number">{{ t.solved }}</td><td class="number">{{ t.tokens }}</td><td class="number">{{ t.truncated }}</td></tr>
 {% endfor %}</table></div>
 {% endfor %}
@@ -494,10 +494,13 @@ def report_tables(
     example = lambda task, rollout, missing: "" if missing else f"task {task}, rollout {rollout}"
     tables.append(("Outcomes", "Missing rollouts were asked for and are not there; no figure of this report counts them, neither as zero nor otherwise." if o["missing"].any() else "", ("outcome", "rollouts", "share", "example"),
                    [(visible(name, 80) + (" (missing)" if missing else ""), f"{n:,}", percent(share), example(t, r, missing)) for name, missing, n, share, t, r in o.select("outcome", "missing", "count", "share", "task", "rollout").rows()]))
-    if len(profile.tools): tables.append(("Tools", "Rewards with and without a tool are those of the tasks in which some rollout used it; intervals are of 95 %, tasks being the units.",
-        ("tool", "calls", "per rollout", "errors", "invalid arguments", "not there", "unanswered", "reward with", "without", "difference", "correlation", "within tasks"),
-        [(visible(t["tool"], 60), f"{t['calls']:,}", f"{t['calls_per_rollout']:.2f}", *(percent(t[f"{k}_rate"]) for k in ("error", "invalid", "unknown", "unanswered")), between(t["reward_with"], None, None), between(t["reward_without"], None, None),
-          *(between(t[k], t[f"{k}_low"], t[f"{k}_high"]) for k in ("difference", "correlation", "within"))) for t in profile.tools.to_dicts()]))
+    if len(profile.tools):
+        name = lambda t: visible(" ".join(t["tool"].split()), 40)
+        tables.append(("Tools", "", ("tool", "calls", "per rollout", "errors", "invalid arguments", "not there", "unanswered"),
+            [(name(t), f"{t['calls']:,}", f"{t['calls_per_rollout']:.2f}", *(percent(t[f"{k}_rate"]) for k in ("error", "invalid", "unknown", "unanswered"))) for t in profile.tools.to_dicts()]))
+        tables.append(("Tools and rewards", "Rewards with and without a tool are those of the tasks in which some rollout used it; correlations are of the number of calls with the reward, there too, and with each task's means taken off. Intervals are of 95 %, tasks being the units.",
+            ("tool", "with it", "without", "difference", "correlation", "within tasks"),
+            [(name(t), between(t["reward_with"], None, None), between(t["reward_without"], None, None), *(between(t[k], t[f"{k}_low"], t[f"{k}_high"]) for k in ("difference", "correlation", "within"))) for t in profile.tools.to_dicts()]))
     for heading, numbers in (("Reward components", profile.components), ("Fields of the verifier", profile.fields)):
         if len(numbers): tables.append((heading, "", ("name", "mean", "standard deviation", "least", "most", "correlation with the reward"), [(visible(t["name"], 60), between(t["mean"], t["low"], t["high"]), f"{t['std']:.3f}", f"{t['min']:g}", f"{t['max']:g}", between(t["correlation"], t["correlation_low"], t["correlation_high"])) for t in numbers.to_dicts()]))
     for kind, heading in (("response", "Labels of responses"), ("task", "Subsets of tasks")):

@@ -262,7 +262,8 @@ def summarize(
     at_group = signal.filter(pl.col("size") == GROUP_SIZE)
     known = done.filter(pl.col("num_rollouts") >= GROUP_SIZE)
     known_size = GROUP_SIZE if len(at_group) else num_repeats
-    chances = signal_chances(*equal_rewards(rollouts), GROUP_SIZE) if len(known) == len(done) else done["signal_chance"] if len(at_group) else done["has_signal"].cast(pl.Float64)
+    if binary and len(at_group): chances = done["signal_chance"] # of the next group, whatever this one was
+    else: chances = signal_chances(*equal_rewards(rollouts), GROUP_SIZE) if len(known) == len(done) else done["has_signal"].cast(pl.Float64)
     deviation = run_deviation(done.filter(pl.col("num_rollouts") > 1)["std_reward"])
     return dict(
         num_tasks=len(tasks), tasks_with_rollouts=len(done), num_rollouts=len(rollouts), expected_num_rollouts=int(tasks["expected_num_rollouts"].sum()), missing=dict(missing["failure"].value_counts().sort("failure").rows()),
