@@ -245,7 +245,7 @@ def load_environment(
     "An environment from wherever it is. Raises `GymenvError` that says what there is when it is not found."
     if isinstance(what, Environment): return what
     name, path = str(what), Path(what)
-    if path.is_dir(): return folder_environment(path.resolve())
+    if path.is_dir() and not (name in example_names() and not (path/"app.py").is_file()): return folder_environment(path.resolve()) # a run may lie in a folder that is called like its environment
     if path.suffix == ".ipynb": return environment_in(notebook_module(path), name)
     if path.suffix == ".py":
         if not path.is_file(): raise GymenvError(f"{path}: no such file.")

@@ -203,9 +203,10 @@ NEMO_GYM_NAMES = {
         NeMoGymResponseUsage NeMoGymSummary TokenIDLogProbMixin""".split(), "nemo_gym.openai_utils"),
     **dict.fromkeys("AggregateMetrics AggregateMetricsRequest BaseServerConfig BaseRunServerConfig BaseRunServerInstanceConfig".split(), "nemo_gym.config_types"),
     **dict.fromkeys("SESSION_ID_KEY ServerClient BaseServer SimpleServer".split(), "nemo_gym.server_utils"),
-    **dict.fromkeys("AggregateMetricsMixin compute_aggregate_metrics".split(), "nemo_gym.reward_profile"),
+    **dict.fromkeys("""AggregateMetricsMixin add_avg_sample_std_dev compute_aggregate_metrics compute_pass_majority_metrics compute_subset_metrics
+        highest_k_metrics""".split(), "nemo_gym.reward_profile"),
     **dict.fromkeys("AGENT_REF_KEY_NAME RESPONSES_CREATE_PARAMS_KEY_NAME ROLLOUT_INDEX_KEY_NAME TASK_INDEX_KEY_NAME".split(), "nemo_gym.global_config"),
-} # where NeMo Gym 0.4 has what gymenv_nb.resources and gymenv_nb.contract have
+} # where NeMo Gym 0.4 has what gymenv_nb.resources, gymenv_nb.contract and gymenv_nb.metrics have
 
 
 def nemo_gym_import(
@@ -216,7 +217,7 @@ def nemo_gym_import(
     module, name = imported.module, imported.name
     if module.partition(".")[0] != "gymenv_nb": return imported
     if module == "gymenv_nb.grading" and name: return imported._replace(module="grading")
-    if module in ("gymenv_nb.resources", "gymenv_nb.contract") and name in NEMO_GYM_NAMES: return imported._replace(module=NEMO_GYM_NAMES[name])
+    if module in ("gymenv_nb.resources", "gymenv_nb.contract", "gymenv_nb.metrics") and name in NEMO_GYM_NAMES: return imported._replace(module=NEMO_GYM_NAMES[name])
     if not name: raise GymenvError(f"{where}: the server uses 'import {module}'. Write 'from gymenv_nb.resources import ...' with the names it uses.")
     raise GymenvError(f"{where}: the server uses '{name}' of {module}, which NeMo Gym does not have. A server can use what gymenv_nb.resources shares with NeMo Gym, gymenv_nb.grading and other packages.")
 
