@@ -151,7 +151,7 @@ def rollout_index(row: dict) -> dict:
     "What distinguishes the rows of a group, as JSON."
     return {ROLLOUT_INDEX_KEY_NAME: b"%d" % row[ROLLOUT_INDEX_KEY_NAME]} if ROLLOUT_INDEX_KEY_NAME in row else {}
 
-
+# %% ../nbs/07_agent.ipynb #02262a0e
 async def run_rollout(
     key: tuple, # (task index, rollout index)
     session, # a new `Session`; of a server class or instance one is made

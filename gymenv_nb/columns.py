@@ -178,7 +178,7 @@ class Texts:
         index = pl.DataFrame(dict(code=codes)).select(pl.when(pl.col("code") >= 0).then(pl.col("code")).cast(pl.UInt32))["code"]
         return pl.Series(list(self.known) or [""], dtype=pl.String).gather(index)
 
-
+# %% ../nbs/09_columns.ipynb #e8c8de85
 class Reader:
     "Rollout rows as columns. It knows nothing of polars, so that it can work in a copy of the process."
     INTEGERS = ("task", "rollout", "turns", "tool_calls", "output_chars", "flags", "offset", "line")
@@ -307,7 +307,7 @@ def parts_of(
             if marks[-1] < f.tell() < end: marks.append(f.tell())
     return list(zip(marks, [*marks[1:], end]))
 
-
+# %% ../nbs/09_columns.ipynb #a1cdecd4
 def read_rows(
     path: Path, # a .jsonl of rollouts
     start: int = 0, # first byte
@@ -385,7 +385,7 @@ def lines_named(
     shown = ", ".join(map(str, lines[:most]))
     return f"line{'s' * (len(lines) > 1)} {shown}" + (f" and {len(lines) - most:,} more" if len(lines) > most else "")
 
-
+# %% ../nbs/09_columns.ipynb #21f3a072
 def frames_of(
     reader: Reader, # what was read
     path: Path, # of what, for errors
@@ -466,7 +466,7 @@ def row_at(
         f.seek(offset)
         return row_of(f.readline())
 
-
+# %% ../nbs/09_columns.ipynb #c425233f
 def asked_for(
     files: dict, # from `run_files`
     rollouts: pl.DataFrame, # from `frames_of`
@@ -547,7 +547,7 @@ def bad_notes(
     for line, kind, *_ in reader.bad: kinds.setdefault(kind, []).append(line)
     return [f"the last line ({lines[0]}) is not written to its end" if kind == "torn" else f"{len(lines):,} row{'s have' if len(lines) > 1 else ' has'} {BAD_ROWS[kind]} and {'are' if len(lines) > 1 else 'is'} in no figure ({lines_named(lines)})" for kind, lines in kinds.items()]
 
-
+# %% ../nbs/09_columns.ipynb #e38cf2d8
 def read_run(
     run, # a `Run`, the path of its folder, or of a .jsonl of rollouts (NeMo Gym's too)
 ) -> RunColumns:

@@ -120,7 +120,7 @@ class Comparison:
         lists = "".join(f"<p>{escape(o)}</p>" for o in (*(f"setting: {o}" for o in self.settings[:5]), *(f"note: {o}" for o in self.notes)))
         return f"<p><b>{escape(self.verdict())}</b></p><table>{head('', *self.names, 'difference', '95 % interval', '')}{table}</table><p>{escape(self._counts())}</p>" + (f"<table>{head('task', *self.names, 'difference', 'prompt')}{most}</table>" if most else "") + lists
 
-
+# %% ../nbs/10_compare.ipynb #e0d0980b
 def p_text(p: float | None) -> str: return "" if p is None else "p < 0.001" if p < .001 else f"p = {p:.3f}"
 
 

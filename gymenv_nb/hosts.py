@@ -86,7 +86,7 @@ def bound_here(
             elif isinstance(value, type) and value.__module__ == type(server).__module__: waiting += [f for f in vars(value).values() if isinstance(f, FunctionType)]
             elif found := uncopied(value): return f"{function.__name__} uses {name}, {found}"
 
-
+# %% ../nbs/07_hosts.ipynb #35d07e01
 def host_kind(
     server, # a resources server
     wanted: str | None = None, # "processes" or "threads"; None chooses
@@ -232,7 +232,7 @@ class Said:
     def writable(self): return True
     def fileno(self): raise OSError("a host has no terminal")
 
-
+# %% ../nbs/07_hosts.ipynb #3b20bb11
 def host_process(server, connection: socket.socket, slot: int, marks: Marks):
     "What a host's process does, until the other end of its socket is closed."
     os.setsid() # Ctrl-C is for the process that collects; and whatever a call starts can be ended with it
@@ -265,7 +265,7 @@ def host_process(server, connection: socket.socket, slot: int, marks: Marks):
 
 NEWS = 64 # bytes of a message from the zygote
 
-
+# %% ../nbs/07_hosts.ipynb #5b2d462e
 def zygote_process(server, control: socket.socket, marks: Marks):
     "Make a host's process for each socket that comes, and tell how each ends; end them all when nobody is there any more."
     os.setsid()
@@ -309,7 +309,7 @@ def zygote_process(server, control: socket.socket, marks: Marks):
 
 CLOSED_IN_COPIES = set() # file descriptors that only this process is to hold: the locks of runs
 
-
+# %% ../nbs/07_hosts.ipynb #99ddb90d
 class Zygote:
     "A copy of this process that makes hosts."
     def __init__(self,
@@ -358,7 +358,7 @@ class Call:
     __slots__ = ("number", "session", "path", "data", "future")
     def __init__(self, number: int, session: "HostedSession", path: str, data: bytes, future: asyncio.Future): self.number, self.session, self.path, self.data, self.future = number, session, path, data, future
 
-
+# %% ../nbs/07_hosts.ipynb #78774249
 class Host:
     "An event loop of its own that runs calls; kinds of it say how it is reached and how it is ended."
     WINDOW, AHEAD = 64, .02 # calls that are sent before they have begun, and seconds that they may take
@@ -420,7 +420,7 @@ class Host:
             self.end()
             self.hosts.lost(self)
 
-
+# %% ../nbs/07_hosts.ipynb #1539fa86
 class ProcessHost(Host):
     "A host in a process."
     def __init__(self, hosts, slot: int):
@@ -460,7 +460,7 @@ class ProcessHost(Host):
         if call := self.calls.pop(number, None): self.hosts.blame(call, self.pid)
         self.hosts.lost(self)
 
-
+# %% ../nbs/07_hosts.ipynb #d2df191e
 class ThreadHost(Host):
     "A host on a thread of this process."
     def __init__(self, hosts, slot: int):

@@ -70,7 +70,7 @@ class Columns:
             for name, column in zip(names, np.array(values).reshape(len(places), len(names)).T): columns[name][np.array(places)] = column
         return columns
 
-
+# %% ../nbs/02_metrics.ipynb #9ea33778
 def number_columns(
     rows: List[dict], # anything
     taken: set = frozenset(), # fields to leave out
@@ -220,7 +220,7 @@ def agent_metrics(
     else: starts = [0]
     return [{**statistics, AGENT_REF_KEY_NAME: {"name": name}} for statistics, name in zip(statistics_rows(group_statistics(columns, starts)), names)]
 
-
+# %% ../nbs/02_metrics.ipynb #17795a8a
 @contextmanager
 def uncollected():
     "Python's collector of garbage does not look through rows again and again while many are made."

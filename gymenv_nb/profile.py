@@ -241,7 +241,7 @@ def task_mean(
     known = rollouts[values].is_not_null().to_numpy()
     return clustered_mean(*task_sums(rollouts[values].drop_nulls().to_numpy(), rollouts["task"].to_numpy()[known]), bounded) if known.any() else None
 
-
+# %% ../nbs/09_profile.ipynb #0ddc6142
 def summarize(
     rollouts: pl.DataFrame, # with `outcome`
     tasks: pl.DataFrame, # from `task_table`
@@ -287,7 +287,7 @@ def tasks_for(
     ordered = np.sort(np.asarray(values, float))[::-1]
     return int(np.searchsorted(np.cumsum(ordered), share*ordered.sum()) + 1) if ordered.sum() > 0 else 0
 
-
+# %% ../nbs/09_profile.ipynb #dbf0d43c
 def profile(
     run, # a `Run`, the path of its folder, of a .jsonl of rollouts (NeMo Gym's too), or a list of rollout rows
     pass_threshold: float = 1.0, # least reward that counts as passed, for solve rates and pass@k
@@ -364,7 +364,7 @@ def short_name(name: str) -> str:
     line = " ".join(name.split())
     return line if len(line) <= 14 else line[:13] + "…"
 
-
+# %% ../nbs/09_profile.ipynb #df763508
 @patch
 def title(self: Profile) -> str: # e.g. "addition: 32 tasks, 16 rollouts each"
     "What was profiled."

@@ -111,7 +111,7 @@ class SimpleServer(BaseServer):
 class BaseResourcesServer(BaseServer):
     config: BaseResourcesServerConfig
 
-
+# %% ../nbs/02_resources.ipynb #0fd18dac
 class SimpleResourcesServer(BaseResourcesServer, AggregateMetricsMixin, SimpleServer):
     "A resources server: define `verify`; add tool routes in `setup_webserver`; override `seed_session` for state."
     config: BaseResourcesServerConfig
@@ -258,7 +258,7 @@ class PlainRoute:
         except HTTPException as e: return Reply(e.status_code, json.dumps(dict(detail=e.detail), ensure_ascii=False, separators=(",", ":")).encode())
         except Exception as e: return failed(e)
 
-
+# %% ../nbs/02_resources.ipynb #30a36384
 def plain_route(
     route, # of an app
 ) -> PlainRoute | None: # None when it is not plain
@@ -295,7 +295,7 @@ def plain_routes(
         if next((o for o in app.router.routes if o.matches(scope)[0] is Match.FULL), None) is route: found[path] = plain
     return found
 
-# %% ../nbs/02_resources.ipynb #30a36384
+# %% ../nbs/02_resources.ipynb #b9f23ea1
 def json_reply(
     body, # of a request: JSON-able, or JSON as bytes
 ): # JSON as bytes; a `Reply` with status 422 when it is none
@@ -303,7 +303,7 @@ def json_reply(
     try: return body if isinstance(body, bytes) else json.dumps(body, allow_nan=False).encode()
     except (ValueError, TypeError) as e: return Reply(422, json.dumps(dict(detail=f"not JSON: {e}")).encode())
 
-
+# %% ../nbs/02_resources.ipynb #12c22331
 class Session:
     "One rollout's session with a server, in process: `post` is a request over HTTP without the HTTP."
     apps: Dict[int, tuple] = {} # server's id to (server, app, ASGI callable, its plain routes): an app is built once
@@ -394,7 +394,7 @@ def is_seeded(
     plain = Session.app_of(server)[-1].get("/seed_session")
     return plain is None or getattr(plain.call, "__func__", None) is not SimpleResourcesServer.seed_session
 
-
+# %% ../nbs/02_resources.ipynb #0d351a80
 async def reward(
     server, # resources-server class, instance, or a `Session` in which tools were called
     response="", # text, output items, or a whole response
@@ -497,7 +497,7 @@ def load_server_module(
         except Exception as e: raise GymenvError(f"{folder/'app.py'}: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}") from e
     return module
 
-
+# %% ../nbs/02_resources.ipynb #87271f48
 def server_classes(
     module, # a module, or a dict of names
 ) -> list: # the resources-server classes that it defines, in order

@@ -79,7 +79,7 @@ def cut_torn_line(
         if whole < end: f.truncate(whole)
     return end - whole
 
-
+# %% ../nbs/08_rollouts.ipynb #2b8d2c94
 class Appender:
     "Appends lines to a file, several at once, all of them or none."
     def __init__(self,
@@ -380,7 +380,7 @@ FIRST = 32 # rollouts that a collection begins with: the others follow after the
 
 RESTARTS = 20 # of a rollout whose host was ended for the fault of others
 
-
+# %% ../nbs/08_rollouts.ipynb #6aedfeea
 class Collection:
     "One call of `collect` or `reverify`: which rollouts are wanted, and what came of them."
     def __init__(self,
@@ -407,7 +407,9 @@ class Collection:
         for path in (self.run.file(), self.run.file("_failures.jsonl")):
             if cut := cut_torn_line(path): print(f"{path}: cut off {cut} bytes of a line that was not written to its end; the rollout is made again")
         key_of = lambda row: (row[TASK_INDEX_KEY_NAME], row[ROLLOUT_INDEX_KEY_NAME])
-        for row in self.run.rollouts(): self.count(key_of(row), row)
+        for number, row in enumerate(self.run.rollouts(), 1):
+            try: self.count(key_of(row), row)
+            except (KeyError, TypeError, AttributeError): raise GymenvError(f"{self.run.file()}, row {number}: no rollout with a reward, '{TASK_INDEX_KEY_NAME}' and '{ROLLOUT_INDEX_KEY_NAME}'. Delete the line; the same call makes the rollout again.") from None
         for row in self.run.failures():
             key = key_of(row)
             self.attempts[key] += 1
@@ -501,7 +503,7 @@ class Collection:
             if found := self.finished.get(): yield found
         if ended: raise ended[0]
 
-# %% ../nbs/08_rollouts.ipynb #6aedfeea
+# %% ../nbs/08_rollouts.ipynb #81ff7d4d
 def added_speed(
     settings: dict, # of the run, with what earlier calls took
     pace: Pace, # of this call
@@ -543,7 +545,7 @@ def record_places(run: Run, settings: dict) -> None:
     places = list(dict.fromkeys([*(old["policy"].get("base_url") or []), *now]))
     if places != (old["policy"].get("base_url") or []): write_whole(run.path/"run.json", json.dumps({**old, "policy": {**old["policy"], "base_url": places}}, indent=1).encode())
 
-
+# %% ../nbs/08_rollouts.ipynb #09b1b154
 @contextmanager
 def opened(env, policy, num_repeats: int, to, tasks, seed: int, verify_timeout: float, concurrency: int | None, ray, verify_in: str | None):
     "Begin or take up the run that `collect` was asked for: the work, and the rows that are still to be done. Its folder is held meanwhile."
@@ -593,7 +595,7 @@ def collect(
         if rows: run_collection(work, rows, progress)
     return told(work)
 
-
+# %% ../nbs/08_rollouts.ipynb #e6742211
 def default_policy(name: str | None):
     from gymenv_nb.policy import policy
     return policy(name or "embedded")
@@ -695,7 +697,7 @@ class Estimate:
 
     def _repr_html_(self): return "<table>" + "".join(f"<tr><th style='text-align:left'>{escape(k)}</th><td style='text-align:left'>{escape(v)}</td></tr>" for k, v in self._facts().items()) + "</table>"
 
-
+# %% ../nbs/08_rollouts.ipynb #18a9c197
 def estimate(
     env, # an Environment, or what `load_environment` takes
     policy=None, # None: the embedded policy
@@ -766,7 +768,7 @@ def recorded(
     asked = list(read_lines(rollouts.with_name(f"{rollouts.stem}_materialized_inputs.jsonl"))) or [{k: v for k, v in row.items() if k not in ("response", "reward")} for row in rows.values()]
     return rollouts, settings, asked, rows
 
-
+# %% ../nbs/08_rollouts.ipynb #262d133d
 def reverify(
     run, # a `Run`, its folder, or a .jsonl of rollouts (NeMo Gym's too)
     env, # an Environment, or what `load_environment` takes: the verifier as it is now
