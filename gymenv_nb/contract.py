@@ -5,17 +5,26 @@
 # %% auto #0
 __all__ = ['DIGITS', 'LONG_INTEGER', 'RESPONSES_CREATE_PARAMS_KEY_NAME', 'AGENT_REF_KEY_NAME', 'TASK_INDEX_KEY_NAME',
            'ROLLOUT_INDEX_KEY_NAME', 'SESSION_ID_KEY', 'NeMoGymContent', 'NeMoGymResponseInputItem',
-           'NeMoGymResponseInput', 'NeMoGymResponseOutputItem', 'RESPONSE_KEYS', 'DOMAINS', 'GymenvError', 'line_of',
-           'row_of', 'describe_errors', 'patch', 'TokenIDLogProbMixin', 'NeMoGymSummary',
+           'NeMoGymResponseInput', 'NeMoGymResponseOutputItem', 'RESPONSE_KEYS',
+           'NeMoGymChatCompletionContentPartParam', 'NeMoGymChatCompletionMessageParam', 'DOMAINS', 'GymenvError',
+           'line_of', 'row_of', 'describe_errors', 'patch', 'TokenIDLogProbMixin', 'NeMoGymSummary',
            'NeMoGymResponseReasoningItem', 'NeMoGymResponseOutputText', 'NeMoGymResponseOutputRefusal',
            'NeMoGymResponseOutputMessage', 'NeMoGymEasyInputMessage', 'NeMoGymMessage', 'NeMoGymFunctionCallOutput',
            'NeMoGymResponseFunctionToolCall', 'NeMoGymEasyInputMessageForTraining', 'NeMoGymMessageForTraining',
            'NeMoGymResponseOutputMessageForTraining', 'NeMoGymResponseFunctionToolCallForTraining',
            'NeMoGymResponseReasoningItemForTraining', 'NeMoGymResponseCreateParamsNonStreaming', 'OldKeys',
            'NeMoGymResponseInputTokensDetails', 'NeMoGymResponseOutputTokensDetails', 'NeMoGymResponseUsage',
-           'NeMoGymResponse', 'text_response', 'items_response', 'BaseRunRequest', 'BaseVerifyRequest',
-           'BaseVerifyResponse', 'BaseMultiRewardVerifyResponse', 'BaseSeedSessionRequest', 'BaseSeedSessionResponse',
-           'AggregateMetricsRequest', 'AggregateMetrics']
+           'NeMoGymResponse', 'text_response', 'items_response', 'NeMoGymFunction',
+           'NeMoGymChatCompletionMessageToolCall', 'NeMoGymChatCompletionMessage',
+           'NeMoGymChatCompletionMessageForTraining', 'NeMoGymChoice', 'NeMoGymChatCompletion',
+           'NeMoGymChatCompletionContentPartTextParam', 'NeMoGymChatCompletionContentPartImageParam',
+           'NeMoGymChatCompletionUserMessageParam', 'NeMoGymChatCompletionSystemMessageParam',
+           'NeMoGymChatCompletionDeveloperMessageParam', 'NeMoGymChatCompletionMessageToolCallFunctionParam',
+           'NeMoGymChatCompletionMessageToolCallParam', 'NeMoGymChatCompletionAssistantMessageParam',
+           'NeMoGymChatCompletionToolMessageParam', 'NeMoGymFunctionDefinition', 'NeMoGymChatCompletionToolParam',
+           'NeMoGymFunctionToolParam', 'NeMoGymChatCompletionCreateParamsNonStreaming', 'BaseRunRequest',
+           'BaseVerifyRequest', 'BaseVerifyResponse', 'BaseMultiRewardVerifyResponse', 'BaseSeedSessionRequest',
+           'BaseSeedSessionResponse', 'AggregateMetricsRequest', 'AggregateMetrics']
 
 # %% ../nbs/00_contract.ipynb #b2e15a48
 import json
@@ -23,7 +32,14 @@ from inspect import get_annotations
 from typing import Any, ClassVar, Dict, List, Literal, Optional, TypeAlias, Union
 
 import orjson
-from openai.types.responses import Response
+from openai.types.chat import (
+    ChatCompletion, ChatCompletionAssistantMessageParam, ChatCompletionContentPartImageParam, ChatCompletionContentPartTextParam,
+    ChatCompletionDeveloperMessageParam, ChatCompletionMessage, ChatCompletionSystemMessageParam, ChatCompletionToolMessageParam, ChatCompletionUserMessageParam)
+from openai.types.chat.chat_completion import Choice
+from openai.types.chat.chat_completion_function_tool_param import ChatCompletionFunctionToolParam
+from openai.types.chat.chat_completion_message_function_tool_call import ChatCompletionMessageFunctionToolCall
+from openai.types.chat.chat_completion_message_function_tool_call_param import ChatCompletionMessageFunctionToolCallParam
+from openai.types.responses import FunctionToolParam, Response
 from openai.types.responses.response_create_params import (
     Metadata, Reasoning, ResponseIncludable, ResponsePromptParam, ResponsesModel, ResponseTextConfigParam, ToolChoice, ToolParam)
 from openai.types.responses.response_function_call_output_item_list_param import ResponseFunctionCallOutputItemListParam
@@ -31,7 +47,9 @@ from openai.types.responses.response_input_param import ResponseInputMessageCont
 from openai.types.responses.response_output_text_param import Annotation, Logprob
 from openai.types.responses.response_reasoning_item import Summary
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails, ResponseUsage
+from openai.types.shared_params import FunctionDefinition
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_serializer
+from typing_extensions import Required, TypedDict # pydantic wants these before Python 3.12
 
 # %% ../nbs/00_contract.ipynb #d422b8ac
 class GymenvError(Exception):
@@ -293,6 +311,112 @@ def items_response(
 ) -> NeMoGymResponse: # a complete response
     "A response with these items as its `output`."
     return NeMoGymResponse(id="resp_0", created_at=0, model=model, object="response", output=items, parallel_tool_calls=True, tool_choice="auto", tools=[])
+
+# %% ../nbs/00_contract.ipynb #d4124ece
+class NeMoGymFunction(BaseModel):
+    arguments: str
+    name: str
+
+
+class NeMoGymChatCompletionMessageToolCall(ChatCompletionMessageFunctionToolCall):
+    function: NeMoGymFunction
+
+
+class NeMoGymChatCompletionMessage(ChatCompletionMessage):
+    tool_calls: Optional[List[NeMoGymChatCompletionMessageToolCall]] = None
+
+
+class NeMoGymChatCompletionMessageForTraining(NeMoGymChatCompletionMessage, TokenIDLogProbMixin):
+    pass
+
+
+class NeMoGymChoice(Choice):
+    message: Union[NeMoGymChatCompletionMessageForTraining, NeMoGymChatCompletionMessage]
+
+
+class NeMoGymChatCompletion(ChatCompletion):
+    "A model's answer over the Chat Completions API."
+    choices: List[NeMoGymChoice]
+
+
+class NeMoGymChatCompletionContentPartTextParam(ChatCompletionContentPartTextParam): pass
+class NeMoGymChatCompletionContentPartImageParam(ChatCompletionContentPartImageParam): pass
+NeMoGymChatCompletionContentPartParam = Union[NeMoGymChatCompletionContentPartTextParam, NeMoGymChatCompletionContentPartImageParam]
+
+
+class NeMoGymChatCompletionUserMessageParam(ChatCompletionUserMessageParam):
+    content: Required[Union[str, List[NeMoGymChatCompletionContentPartParam]]]
+
+
+class NeMoGymChatCompletionSystemMessageParam(ChatCompletionSystemMessageParam):
+    content: Required[Union[str, List[NeMoGymChatCompletionContentPartTextParam]]]
+
+
+class NeMoGymChatCompletionDeveloperMessageParam(ChatCompletionDeveloperMessageParam):
+    content: Required[Union[str, List[NeMoGymChatCompletionContentPartTextParam]]]
+
+
+class NeMoGymChatCompletionMessageToolCallFunctionParam(TypedDict, total=False):
+    arguments: Required[str]
+    name: Required[str]
+
+
+class NeMoGymChatCompletionMessageToolCallParam(ChatCompletionMessageFunctionToolCallParam):
+    function: Required[NeMoGymChatCompletionMessageToolCallFunctionParam]
+
+
+class NeMoGymChatCompletionAssistantMessageParam(ChatCompletionAssistantMessageParam, total=False):
+    content: Union[str, List[NeMoGymChatCompletionContentPartTextParam], None]
+    tool_calls: Optional[List[NeMoGymChatCompletionMessageToolCallParam]]
+
+
+class NeMoGymChatCompletionToolMessageParam(ChatCompletionToolMessageParam):
+    content: Required[Union[str, List[NeMoGymChatCompletionContentPartTextParam]]]
+
+
+NeMoGymChatCompletionMessageParam: TypeAlias = Union[NeMoGymChatCompletionDeveloperMessageParam, NeMoGymChatCompletionSystemMessageParam, NeMoGymChatCompletionUserMessageParam,
+                                                     NeMoGymChatCompletionAssistantMessageParam, NeMoGymChatCompletionToolMessageParam]
+class NeMoGymFunctionDefinition(FunctionDefinition): pass
+
+
+class NeMoGymChatCompletionToolParam(ChatCompletionFunctionToolParam):
+    function: Required[NeMoGymFunctionDefinition]
+
+
+class NeMoGymFunctionToolParam(FunctionToolParam): pass
+
+# %% ../nbs/00_contract.ipynb #a040e8a3
+class NeMoGymChatCompletionCreateParamsNonStreaming(BaseModel):
+    "A Chat Completions request; `messages` is all that it needs."
+    messages: List[NeMoGymChatCompletionMessageParam]
+    model: Optional[str] = None
+    audio: Optional[Dict[str, Any]] = None
+    frequency_penalty: Optional[float] = None
+    logit_bias: Optional[Dict[str, int]] = None
+    logprobs: Optional[bool] = None
+    max_completion_tokens: Optional[int] = None
+    max_tokens: Optional[int] = None
+    metadata: Optional[Metadata] = None
+    modalities: Optional[List[Literal["text", "audio"]]] = None
+    n: Optional[int] = None
+    parallel_tool_calls: bool = True
+    prediction: Optional[Dict[str, Any]] = None
+    presence_penalty: Optional[float] = None
+    reasoning_effort: Optional[str] = None
+    response_format: Optional[Dict[str, Any]] = None
+    seed: Optional[int] = None
+    service_tier: Optional[Literal["auto", "default", "flex", "scale", "priority"]] = None
+    stop: Union[str, List[str], None] = None
+    store: Optional[bool] = None
+    stream_options: Optional[Dict[str, Any]] = None
+    temperature: Optional[float] = None
+    tool_choice: Union[str, Dict[str, Any], None] = None
+    tools: Optional[List[NeMoGymChatCompletionToolParam]] = None
+    top_logprobs: Optional[int] = None
+    top_p: Optional[float] = None
+    user: Optional[str] = None
+    web_search_options: Optional[Dict[str, Any]] = None
+    stream: Optional[Literal[False]] = None
 
 # %% ../nbs/00_contract.ipynb #3caf057c
 class BaseRunRequest(BaseModel):

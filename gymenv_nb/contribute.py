@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
+from .bridge import folder_modules, working_in
 from .contract import GymenvError
 from .environment import Environment, load_environment, notebook_cells
-from .resources import Session, call_tool, nemo_gym_imports, reward
+from .resources import Session, call_tool, reward
 
 # %% ../nbs/15_contribute.ipynb #d95738c5
 @dataclass
@@ -110,8 +111,8 @@ def folder_tests(
 
     plugin, out = Report(), io.StringIO()
     plugin.tests = []
-    with nemo_gym_imports(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-        pytest.main([str(folder/"tests"), "-q", "-p", "no:cacheprovider", f"--rootdir={folder.parent.parent}", "--import-mode=importlib"], plugins=[plugin])
+    with folder_modules(folder, fresh=True).scope(), working_in(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        pytest.main([str(folder/"tests"), "-q", "-p", "no:cacheprovider", f"--rootdir={folder.parent.parent}", "--import-mode=importlib", "-o", "asyncio_mode=auto"], plugins=[plugin])
     if not plugin.tests: raise GymenvError(f"{folder/'tests'}: pytest ran no test. {out.getvalue().strip().splitlines()[-1] if out.getvalue().strip() else ''}")
     return Tests(folder.name, plugin.tests)
 

@@ -38,13 +38,14 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
 from pydantic import BaseModel
 
+from .clients import ServerClient
 from .contract import GymenvError
 from .environment import names_in
-from .resources import Reply, ServerClient, Session, json_reply, last_line
+from .resources import Reply, Session, json_reply, last_line
 
 # %% ../nbs/07_hosts.ipynb #ee827014
 PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, range, re.Pattern, PurePath, date, timedelta, Decimal, Fraction, Enum, random.Random, FunctionType, BuiltinFunctionType, MethodType,
-         type, ServerClient, asyncio.Lock, asyncio.Semaphore, asyncio.Event, type(threading.Lock()), type(threading.RLock()))
+         type, asyncio.Lock, asyncio.Semaphore, asyncio.Event, type(threading.Lock()), type(threading.RLock()))
 UNCOPIED = ("torch", "transformers", "vllm", "jax", "tensorflow", "polars") # libraries that have threads or GPU contexts of their own
 LOOKED_AT = 100 # items of a container
 
@@ -57,6 +58,7 @@ def uncopied(
     if isinstance(value, PLAIN) or depth < 0: return None
     if isinstance(value, ModuleType): return f"the library {value.__name__}" if value.__name__.split(".")[0] in UNCOPIED else None
     inside = lambda values: next((o for v in list(values)[:LOOKED_AT] if (o := uncopied(v, depth - 1))), None)
+    if isinstance(value, ServerClient): return inside(value.servers.values())
     if isinstance(value, Mapping): return inside(list(value.values())[:LOOKED_AT])
     if isinstance(value, (list, tuple, set, frozenset, deque)): return inside(value)
     if isinstance(value, functools.partial): return inside((value.func, *value.args, *value.keywords.values()))
@@ -242,6 +244,7 @@ def host_process(server, connection: socket.socket, slot: int, marks: Marks):
         if marks.interrupted(slot): raise CallTimeout
     signal.signal(signal.SIGUSR1, interrupt)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    if folder := getattr(sys.modules.get(type(server).__module__), "__folder__", None): os.chdir(folder) # where NeMo Gym would start it
     random.seed()
     if numpy := sys.modules.get("numpy"): numpy.random.seed()
     if torch := sys.modules.get("torch"): torch.set_num_threads(1)

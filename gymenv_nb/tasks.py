@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['JSON_COLUMNS', 'ANY_RESPONSE', 'shipped_path', 'data_path', 'messages_of', 'message_text', 'prompt_text', 'task_key',
-           'read_jsonl', 'without_nothing', 'rows_of_table', 'read_rows', 'row_error', 'Tasks']
+           'read_jsonl', 'without_nothing', 'rows_of_table', 'read_rows', 'row_error', 'Tasks', 'PromptConfig',
+           'load_prompt_config', 'fill_prompt', 'apply_prompt_to_row']
 
 # %% ../nbs/01_tasks.ipynb #31baf0b8
 import json
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 import gymenv_nb
 from .contract import BaseVerifyRequest, GymenvError, describe_errors, patch, text_response
@@ -228,6 +229,37 @@ def stats(self: Tasks,
 def tool_names(self: Tasks) -> Counter: # tool name to the number of tasks that offer it
     "Which tools the tasks offer."
     return Counter(o.get("name", o["type"]) for row in self.rows for o in row["responses_create_params"].get("tools") or [])
+
+# %% ../nbs/01_tasks.ipynb #3a6bb48a
+class PromptConfig(BaseModel):
+    "A prompt with `{placeholders}` for a row's fields; literal braces are doubled."
+    user: str
+    system: str | None = None
+
+
+def load_prompt_config(
+    path: str, # of a YAML file
+) -> PromptConfig:
+    "A prompt from its file. Raises `GymenvError` when it is none."
+    import yaml
+    try: return PromptConfig.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    except FileNotFoundError: raise
+    except (ValidationError, yaml.YAMLError) as e: raise GymenvError(f"{path}: no prompt ({describe_errors(e) if isinstance(e, ValidationError) else str(e).splitlines()[0]}). It needs `user:`, and may have `system:`.") from None
+
+
+def fill_prompt(
+    prompt_config: PromptConfig,
+    row: dict, # its fields fill the placeholders
+) -> list: # messages
+    "The prompt for a row. Raises KeyError for a field that the row does not have."
+    try: return [dict(role=role, content=text.format_map(row)) for role, text in (("system", prompt_config.system), ("user", prompt_config.user)) if text is not None]
+    except KeyError as e: raise KeyError(f"Prompt template references field {e} but the data row only has fields: {list(row)}") from None
+
+
+def apply_prompt_to_row(row: dict, prompt_config: PromptConfig) -> dict:
+    "The row with the prompt as its request's input; the request's other parts stay."
+    params = row.get("responses_create_params")
+    return {**row, "responses_create_params": {**(params if isinstance(params, dict) else {}), "input": fill_prompt(prompt_config, row)}}
 
 # %% ../nbs/01_tasks.ipynb #282a7b38
 @patch
