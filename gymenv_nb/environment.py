@@ -28,6 +28,7 @@ import gymenv_nb
 from .bridge import load_server_module, read_config, server_classes, working_in
 from .clients import ServerClient
 from .contract import DOMAINS, GymenvError, patch
+from .gymnasium import has_steps
 from .resources import error_text, last_line, server_of, verify_request_type
 from .tasks import Tasks, shipped_path
 
@@ -59,9 +60,11 @@ class Environment:
         server, # resources-server class, or an instance
         tasks, # Tasks, rows, path to .jsonl or .parquet, or a generator function f(num_tasks, seed) of rows
         card: Card, # name, domain, description, licences
-        max_steps: int | None = None, # calls of the policy in one rollout at the most; None: until it answers without a tool call
+        max_steps: int | None = None, # calls of the policy in one rollout at the most; None: until it answers without a tool call, or ten in an episode
+        agent: str | None = None, # NeMo Gym's agent for it; None: gymnasium_agent for a server of episodes, else simple_agent
     ):
         self.server, self.tasks, self.card, self.max_steps = server_of(server), tasks, card, max_steps
+        self.agent = agent or ("gymnasium_agent" if has_steps(self.server) else "simple_agent")
         self.verify_request = verify_request_type(self.server)
 
     @property
@@ -85,7 +88,7 @@ class Environment:
     def __repr__(self): return f"Environment({self.name}: {type(self.server).__name__}, {self.card.domain}; {self.card.description})"
 
     def _repr_html_(self):
-        rows = dict(server=type(self.server).__name__, domain=self.card.domain, tools=", ".join(self.tools()) or "none", tasks=self.card.source, license=self.card.license)
+        rows = dict(server=type(self.server).__name__, domain=self.card.domain, tools=", ".join(self.tools()) or "none", agent=self.agent, tasks=self.card.source, license=self.card.license)
         cells = "".join(f"<tr><th style='text-align:left'>{k}</th><td style='text-align:left'>{escape(v)}</td></tr>" for k, v in rows.items())
         return f"<p><b>{escape(self.name)}</b>: {escape(self.card.description)}</p><table>{cells}</table>"
 
@@ -94,7 +97,7 @@ class Environment:
 def tools(self: Environment) -> list: # names of the routes that are not NeMo Gym's own
     "The tools that the server offers."
     routes = [o.path.strip("/") for o in self.server.setup_webserver().routes if "POST" in getattr(o, "methods", None or ())]
-    return [o for o in routes if o not in ("seed_session", "verify", "aggregate_metrics")]
+    return [o for o in routes if o not in ("seed_session", "verify", "aggregate_metrics", "reset", "step")]
 
 
 def names_in(
@@ -247,7 +250,7 @@ def folder_environment(
     domain = found.settings.get("domain")
     card = Card(re.sub(r"^[^a-z]+", "", re.sub(r"[^a-z0-9_]", "_", folder.name.lower())) or "server", domain if domain in DOMAINS else "other", str(found.settings.get("description") or "").strip() or folder.name, source=f"{folder.name}/data", license=(licenses or ["TBD"])[0])
     places = [folder/"data"/"train.jsonl", *(folder.parent.parent/o["jsonl_fpath"] for o in sorted(found.datasets, key=lambda o: ("train", "validation", "example").index(o.get("type")) if o.get("type") in ("train", "validation", "example") else 3) if o.get("jsonl_fpath")), folder/"data"/"example.jsonl"]
-    return Environment(server, str(next((o for o in places if o.exists()), places[-1])), card, max_steps=found.agent.get("max_steps"))
+    return Environment(server, str(next((o for o in places if o.exists()), places[-1])), card, max_steps=found.agent.get("max_steps"), agent=found.agent_kind)
 
 
 def load_environment(

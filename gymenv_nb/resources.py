@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['LIBRARIES', 'NEMO_GYM_MCP_SESSION_TOKEN_HEADER', 'NEMO_GYM_MCP_METADATA_KEY', 'RESERVED_MCP_TOOL_NAMES',
            'BaseServerConfig', 'BaseRunServerConfig', 'BaseRunServerInstanceConfig', 'BaseResourcesServerConfig',
-           'BaseServer', 'SimpleServer', 'BaseResourcesServer', 'SimpleResourcesServer', 'server_of',
+           'BaseServer', 'SimpleServer', 'BaseResourcesServer', 'SimpleResourcesServer', 'BaseResponsesAPIAgentConfig',
+           'BaseResponsesAPIAgent', 'SimpleResponsesAPIAgent', 'is_kind', 'is_own', 'client_for', 'server_of',
            'verify_request_type', 'last_line', 'error_text', 'Reply', 'failed', 'in_process_app', 'PlainRoute',
            'plain_route', 'plain_routes', 'json_reply', 'Session', 'response_of', 'jsonable', 'verify', 'verified',
            'is_seeded', 'reward', 'call_tool', 'web_app', 'serve', 'MCPSessionError', 'MCPServerMetadata', 'gym_tool',
@@ -38,7 +39,7 @@ from starlette.routing import Match, Route
 
 from .contract import (
     SESSION_ID_KEY, AggregateMetrics, AggregateMetricsRequest, BaseMultiRewardVerifyResponse, BaseRunRequest, BaseSeedSessionRequest,
-    BaseSeedSessionResponse, BaseVerifyRequest, BaseVerifyResponse, GymenvError, describe_errors, items_response, row_of, text_response)
+    BaseSeedSessionResponse, BaseVerifyRequest, BaseVerifyResponse, GymenvError, NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming, describe_errors, items_response, row_of, text_response)
 from .clients import ServerClient, get_first_server_config_dict, get_global_config_dict
 from .metrics import AggregateMetricsMixin, compute_aggregate_metrics
 
@@ -138,21 +139,81 @@ class SimpleResourcesServer(BaseResourcesServer, AggregateMetricsMixin, SimpleSe
         "Statistics of many verify responses."
         return compute_aggregate_metrics(body.verify_responses, self.compute_metrics, self.get_key_metrics)
 
+# %% ../nbs/02_resources.ipynb #22a3208d
+class BaseResponsesAPIAgentConfig(BaseRunServerInstanceConfig):
+    pass
+
+
+class BaseResponsesAPIAgent(BaseServer):
+    config: BaseResponsesAPIAgentConfig
+
+
+class SimpleResponsesAPIAgent(BaseResponsesAPIAgent, AggregateMetricsMixin, SimpleServer):
+    "An agent of NeMo Gym's: it answers a request with `responses`, and makes a rollout with `run`. In this library `run_rollout` does that."
+    config: BaseResponsesAPIAgentConfig
+
+    def setup_webserver(self) -> FastAPI:
+        app = FastAPI()
+        self.setup_session_middleware(app)
+        app.post("/v1/responses")(self.responses)
+        app.post("/run")(self.run)
+        app.post("/aggregate_metrics")(self.aggregate_metrics)
+        return app
+
+    @abstractmethod
+    async def responses(self, body: NeMoGymResponseCreateParamsNonStreaming) -> NeMoGymResponse: ...
+
+    @abstractmethod
+    async def run(self, body: BaseRunRequest) -> BaseVerifyResponse: ...
+
+    async def aggregate_metrics(self, body: AggregateMetricsRequest) -> AggregateMetrics:
+        return compute_aggregate_metrics(body.verify_responses, self.compute_metrics, self.get_key_metrics)
+
 # %% ../nbs/02_resources.ipynb #3d81c2ea
+def is_kind(
+    value, # anything
+    kind: type, # a class of this library that NeMo Gym has too
+) -> bool: # whether it is a subclass of it, or of NeMo Gym's class of that name
+    "Whether a class is of a kind."
+    return isinstance(value, type) and (issubclass(value, kind) or any(o.__name__ == kind.__name__ and o.__module__.startswith("nemo_gym.") for o in value.__mro__))
+
+
+def is_own(
+    method, # of a server
+    name: str, # its name
+) -> bool: # False when it is the base class's
+    "Whether a server defines a method itself."
+    f = getattr(method, "__func__", method)
+    return not (f is getattr(SimpleResourcesServer, name) or f.__module__ == "nemo_gym.base_resources_server")
+
+
+def client_for(
+    server: type, # a resources-server class
+    client: ServerClient,
+): # the same client as the type that the class asks for
+    "A client that a server of the installed `nemo_gym` takes."
+    wanted = server.model_fields["server_client"].annotation
+    if not (isinstance(wanted, type) and wanted.__module__.startswith("nemo_gym.")): return client
+    async def request(self, *args, **kwargs): return await client.request(*args, **kwargs)
+    async def get(self, *args, **kwargs): return await client.get(*args, **kwargs)
+    async def post(self, *args, **kwargs): return await client.post(*args, **kwargs)
+    return type(wanted.__name__, (wanted,), dict(request=request, get=get, post=post, __module__=wanted.__module__)).model_construct(head_server_config=None, global_config_dict=client.global_config_dict)
+
+# %% ../nbs/02_resources.ipynb #a4c4953f
 def server_of(
     server, # a resources-server class, or an instance
     settings: dict | None = None, # of its configuration: what a YAML file would set
     client: ServerClient | None = None, # through which it calls other servers; None: there are none
 ) -> SimpleResourcesServer: # an instance; of a class, one with its configuration's defaults
     "An instance to call. Raises `GymenvError` when it is no resources server, has no `verify`, or its configuration has fields without default."
-    if isinstance(server, SimpleResourcesServer): return server
-    if not (isinstance(server, type) and issubclass(server, SimpleResourcesServer)):
+    if is_kind(type(server), SimpleResourcesServer): return server
+    if not is_kind(server, SimpleResourcesServer):
         raise GymenvError(f"{getattr(server, '__name__', server)!r} is no resources server. Give a subclass of SimpleResourcesServer, or an instance of one.")
-    if server.verify is SimpleResourcesServer.verify: raise GymenvError(f"{server.__name__} has no verify method. Define `async def verify(self, body)`.")
+    if not is_own(server.verify, "verify"): raise GymenvError(f"{server.__name__} has no verify method. Define `async def verify(self, body)`.")
     config_type = server.model_fields["config"].annotation
     try: config = config_type(**{**dict(host="127.0.0.1", port=8000, entrypoint="app.py", name=server.__name__), **(settings or {})})
     except ValidationError as e: raise GymenvError(f"{config_type.__name__}: {describe_errors(e)}. Give the field a default, or pass an instance of {server.__name__}.") from None
-    return server(config=config, server_client=client or ServerClient())
+    return server(config=config, server_client=client_for(server, client or ServerClient()))
 
 
 def verify_request_type(
@@ -162,7 +223,7 @@ def verify_request_type(
     verify = server.verify
     try: hints = get_type_hints(verify)
     except NameError: hints = inspect.get_annotations(getattr(verify, "__func__", verify)) # names that only the notebook knows
-    found = [o for k, o in hints.items() if k != "return" and isinstance(o, type) and issubclass(o, BaseVerifyRequest)]
+    found = [o for k, o in hints.items() if k != "return" and is_kind(o, BaseVerifyRequest)]
     if found: return found[0]
     name = server.__name__ if isinstance(server, type) else type(server).__name__
     raise GymenvError(f"{name}.verify takes no BaseVerifyRequest. Annotate its parameter: `async def verify(self, body: BaseVerifyRequest)`.")
@@ -394,7 +455,7 @@ def is_seeded(
 ) -> bool: # False when `seed_session` is the one that does nothing
     "Whether a session must be seeded."
     plain = Session.app_of(server)[-1].get("/seed_session")
-    return plain is None or getattr(plain.call, "__func__", None) is not SimpleResourcesServer.seed_session
+    return plain is None or is_own(plain.call, "seed_session")
 
 # %% ../nbs/02_resources.ipynb #0d351a80
 async def reward(
