@@ -9,8 +9,8 @@ __all__ = ['LIBRARIES', 'NEMO_GYM_MCP_SESSION_TOKEN_HEADER', 'NEMO_GYM_MCP_METAD
            'BaseResponsesAPIAgent', 'SimpleResponsesAPIAgent', 'is_kind', 'is_own', 'client_for', 'server_of',
            'verify_request_type', 'last_line', 'error_text', 'Reply', 'failed', 'in_process_app', 'PlainRoute',
            'plain_route', 'plain_routes', 'json_reply', 'Session', 'response_of', 'jsonable', 'verify', 'verified',
-           'is_seeded', 'reward', 'call_tool', 'web_app', 'serve', 'MCPSessionError', 'MCPServerMetadata', 'gym_tool',
-           'TokenMiddleware', 'MCPResourcesServer']
+           'is_seeded', 'reward', 'call_tool', 'web_app', 'serve_app', 'serve', 'MCPSessionError', 'MCPServerMetadata',
+           'gym_tool', 'TokenMiddleware', 'MCPResourcesServer', 'call_over_mcp', 'mcp_tools']
 
 # %% ../nbs/02_resources.ipynb #02db32f3
 import functools
@@ -395,6 +395,7 @@ class Session:
         if isinstance(data, Reply): return data
         if plain := self.plain.get(path):
             if reply := await plain.answer(lambda: self.request(path, data), data): return reply
+        if path[1:] in getattr(self.app.state, "mcp_tools", ()): return await call_over_mcp(self, path[1:], data)
         return await self.through_app(path, data)
 
     def request(self, path: str, data: bytes): # (ASGI scope, receive)
@@ -483,7 +484,8 @@ async def call_tool(
     session = server if isinstance(server, Session) else Session(server)
     reply = await session.post(f"/{tool}", arguments)
     if problem := reply.problem(): raise GymenvError(f"{type(session.server).__name__}, tool {tool}: {problem}") from reply.error
-    return reply.json()
+    try: return reply.json()
+    except ValueError: return reply.text # over MCP a text is sent as it is
 
 # %% ../nbs/02_resources.ipynb #50226a91
 def web_app(
@@ -497,8 +499,10 @@ def web_app(
     return app
 
 
-def serve(
-    server, # resources-server class or instance
+def serve_app(
+    app, # an ASGI app
+    name: str, # what it is
+    path: str, # where it begins: "", "/v1"
     port: int = 8000, # on 127.0.0.1; 0 takes a free one
 ) -> None:
     "Serve until interrupted. Raises `GymenvError` when the port is taken."
@@ -507,8 +511,16 @@ def serve(
     listener = socket.socket(); listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try: listener.bind(("127.0.0.1", port)); listener.listen(2048) # whoever reads the line below can connect
     except OSError as e: raise GymenvError(f"port {port}: {e.strerror}. Give another with --port.") from None
-    print(f"{type(server_of(server)).__name__} on http://127.0.0.1:{listener.getsockname()[1]} (Ctrl-C stops it)", flush=True)
-    uvicorn.Server(uvicorn.Config(web_app(server), log_level="warning")).run(sockets=[listener])
+    print(f"{name} on http://127.0.0.1:{listener.getsockname()[1]}{path} (Ctrl-C stops it)", flush=True)
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+
+
+def serve(
+    server, # resources-server class or instance
+    port: int = 8000, # on 127.0.0.1; 0 takes a free one
+) -> None:
+    "Serve until interrupted. Raises `GymenvError` when the port is taken."
+    serve_app(web_app(server), type(server_of(server)).__name__, "", port)
 
 # %% ../nbs/02_resources.ipynb #9e982a85
 NEMO_GYM_MCP_SESSION_TOKEN_HEADER = "X-NeMo-Gym-Session-Token"
@@ -558,6 +570,7 @@ class MCPResourcesServer(SimpleResourcesServer):
         # stateless, since the token says whose call it is; it also stands for the check of the Host header, which would refuse an agent on another machine
         mcp = FastMCP(self.config.name or type(self).__name__, stateless_http=True, json_response=True, streamable_http_path="/", transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False))
         self.register_mcp_tools(mcp)
+        app.state.mcp, app.state.mcp_tools = mcp, {o.name: o for o in mcp._tool_manager.list_tools()}
         inner, before = mcp.streamable_http_app(), app.router.lifespan_context
 
         @asynccontextmanager
@@ -607,3 +620,27 @@ class MCPResourcesServer(SimpleResourcesServer):
         if not token: raise MCPSessionError(f"Missing {NEMO_GYM_MCP_SESSION_TOKEN_HEADER} for Gym MCP tool call.")
         try: return self._mcp_token_serializer().loads(token)
         except BadSignature as e: raise MCPSessionError("Invalid Gym MCP session token.") from e
+
+# %% ../nbs/02_resources.ipynb #d95ae001
+async def call_over_mcp(
+    session: Session, # of an `MCPResourcesServer`
+    name: str, # of the tool
+    data: bytes, # arguments as JSON
+) -> Reply: # its text; of an error, status 500 with what an agent is told
+    "Call a tool as an agent does over MCP, without HTTP."
+    try: arguments = json.loads(data)
+    except (ValueError, RecursionError) as e: return Reply(422, json.dumps(dict(detail=f"not JSON: {e}")).encode())
+    token = _MCP_SESSION_TOKEN.set(session.server._mcp_token_serializer().dumps(session.values[SESSION_ID_KEY]))
+    try: found = await session.app.state.mcp.call_tool(name, arguments if isinstance(arguments, dict) else {})
+    except Exception as e: return Reply(500, str(e).encode(), e.__cause__ if isinstance(e.__cause__, Exception) else e, error_text(e), last_line(e.__cause__ or e))
+    finally: _MCP_SESSION_TOKEN.reset(token)
+    blocks = found[0] if isinstance(found, tuple) else found # tools with a declared result have it twice
+    return Reply(200, "\n".join(o.text if o.type == "text" else o.model_dump_json() for o in blocks).encode())
+
+
+def mcp_tools(
+    server: SimpleResourcesServer, # the server
+) -> list: # function tools as a request has them; empty for a server that has none over MCP
+    "The tools that a server offers over MCP."
+    tools = getattr(Session.app_of(server)[1].state, "mcp_tools", {})
+    return [dict(type="function", name=o.name, description=o.description or None, parameters=o.parameters, strict=False) for o in tools.values()]
