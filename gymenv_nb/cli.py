@@ -76,11 +76,22 @@ def test(env: EnvironmentArgument):
 
 
 @app.command("serve")
-def serve_environment(env: EnvironmentArgument, port: Annotated[int, typer.Option(help="On 127.0.0.1; 0 takes a free one.")] = 8000):
-    "Serve the resources server over HTTP on 127.0.0.1: /seed_session, /verify, /aggregate_metrics and its tools."
-    from gymenv_nb.environment import load_environment
-    from gymenv_nb.resources import serve
-    serve(load_environment(env).server, port)
+def serve_environment(env: Annotated[Optional[str], typer.Argument(metavar="[ENV]", help="Name, notebook, module or folder of an environment.")] = None,
+                      policy: Annotated[Optional[str], typer.Option("--policy", "-p", help="Serve this policy instead: embedded, a Hugging Face id or folder of a model, or the URL of an endpoint.")] = None,
+                      port: Annotated[int, typer.Option(help="On 127.0.0.1; 0 takes a free one.")] = 8000,
+                      model: Annotated[Optional[str], typer.Option("--model", help="Name under which the policy is served; for an endpoint that has several, the one that is asked.")] = None,
+                      thinking: ThinkingOption = None, temperature: TemperatureOption = None, max_output_tokens: TokensOption = None):
+    "Serve over HTTP on 127.0.0.1 an environment's resources server (/seed_session, /verify, /aggregate_metrics and its tools), or with --policy an OpenAI-compatible endpoint (/v1/responses, /v1/chat/completions, /v1/models)."
+    if (env is None) == (policy is None): raise GymenvError("serve: give an environment, or --policy, and not both.")
+    if policy is None:
+        from gymenv_nb.environment import load_environment
+        from gymenv_nb.resources import serve
+        return serve(load_environment(env).server, port)
+    from gymenv_nb.policy import serve_policy
+    elsewhere = "://" in policy
+    chosen = policy_of(policy, model if elsewhere else None, thinking, temperature, max_output_tokens)
+    if model and not elsewhere: chosen.name = model
+    serve_policy(chosen, port)
 
 
 @app.command()
