@@ -5,9 +5,12 @@
 # %% auto #0
 __all__ = ['BOX_OR_BRACE', 'INTEGER', 'EXPONENT', 'DECIMAL', 'FRACTION', 'INVISIBLE', 'MINUS_SIGNS', 'CURRENCY', 'A_DECIMAL',
            'A_RATIO', 'LONGEST_NUMBER', 'LARGEST_EXPONENT', 'NUMBER_IN_TEXT', 'CHOICE_SIGNS', 'LATEX_FONT', 'MARKUP',
-           'NO_WORD', 'ANSWER_WORD', 'IS_WORD', 'CHOOSE_WORD', 'FILLER', 'THE_ANSWER', 'NO_ARTICLE', 'last_tag',
-           'boxed', 'strip_thinking', 'parse_number', 'same_number', 'last_number', 'plain_option', 'option_choice',
-           'bare_choice', 'stated_choices', 'multiple_choice', 'exact_match', 'normalize_text', 'normalized_match']
+           'NO_WORD', 'ANSWER_WORD', 'IS_WORD', 'CHOOSE_WORD', 'FILLER', 'THE_ANSWER', 'NO_ARTICLE', 'LARGEST_TABLE',
+           'PIECE', 'DEEPEST_JSON', 'MOST_VALUES', 'MOST_CALLS', 'last_tag', 'boxed', 'strip_thinking', 'parse_number',
+           'same_number', 'last_number', 'plain_option', 'option_choice', 'bare_choice', 'stated_choices',
+           'multiple_choice', 'exact_match', 'normalize_text', 'normalized_match', 'token_f1', 'common_subsequence',
+           'similarity', 'unique_keys', 'finite_float', 'parse_json', 'JsonVerdict', 'json_key', 'schema_validator',
+           'json_match', 'same_json', 'CallsVerdict', 'field_of', 'function_calls', 'best_assignment', 'calls_match']
 
 # %% ../nbs/03_grading.ipynb #344fdde3
 import atexit
@@ -242,3 +245,223 @@ def normalized_match(
 ) -> bool: # whether they are equal after `normalize_text`
     "Whether `answer` equals `expected` after `normalize_text`; an answer of which nothing is left matches nothing."
     return isinstance(answer, str) and normalize_text(answer) != "" and normalize_text(answer) == normalize_text(expected)
+
+# %% ../nbs/03_grading.ipynb #3ba16ee0
+def token_f1(
+    answer: str | None, # what the model answered
+    expected: str, # the right answer
+) -> float: # between 0 and 1
+    "The harmonic mean of precision and recall of the words of `answer`, after `normalize_text` (Rajpurkar et al. 2016); 0 when either has no words."
+    if not isinstance(answer, str): return 0.0
+    said, right = normalize_text(answer).split(), normalize_text(expected).split()
+    return 2 * (Counter(said) & Counter(right)).total() / max(1, len(said) + len(right))
+
+# %% ../nbs/03_grading.ipynb #c5e8b5fc
+LARGEST_TABLE, PIECE = 10_000 ** 2, 1_000
+
+def common_subsequence(
+    a: str, # a text
+    b: str, # another text
+) -> int: # characters
+    "The length of the longest common subsequence of two texts."
+    if len(a) < len(b): a, b = b, a
+    masks, bit = {}, 1
+    for c in a: masks[c], bit = masks.get(c, 0) | bit, bit << 1
+    row = bit - 1
+    for mask in [masks[c] for c in b if c in masks]:
+        hits = row & mask
+        row = (row + hits) | (row - hits)
+    return len(a) - (row & (bit - 1)).bit_count()
+
+def similarity(
+    answer: str | None, # what the model answered
+    expected: str, # the right answer
+) -> float: # between 0 and 1; 1 only for equal texts
+    """Twice the length of the longest common subsequence over the sum of the lengths (Levenshtein's ratio where a replacement costs two edits); 0 when either text is empty.
+    For texts of over 10,000 characters that differ it may be less than that (see above)."""
+    if not isinstance(answer, str) or not answer or not expected: return 0.0
+    start = len(os.path.commonprefix([answer, expected]))
+    a, b = answer[start:], expected[start:]
+    end = len(os.path.commonprefix([a[::-1], b[::-1]]))
+    a, b = a[:len(a) - end], b[:len(b) - end]
+    pieces = 1 if len(a) * len(b) <= LARGEST_TABLE else -(-max(len(a), len(b)) // PIECE)
+    cuts = [(i * len(a) // pieces, i * len(b) // pieces) for i in range(pieces + 1)]
+    common = start + end + sum(common_subsequence(a[i:k], b[j:l]) for (i, j), (k, l) in zip(cuts, cuts[1:]))
+    return 2 * common / (len(answer) + len(expected))
+
+# %% ../nbs/03_grading.ipynb #0c04012f
+DEEPEST_JSON, MOST_VALUES = 50, 2_000
+
+def unique_keys(
+    pairs: list, # (key, value) of an object
+) -> dict: # the object
+    "A JSON object whose keys are all different."
+    found = dict(pairs)
+    if len(found) < len(pairs): raise ValueError("a key stands twice in an object")
+    return found
+
+def finite_float(
+    text: str, # a number, or NaN, Infinity, -Infinity
+) -> float: # its value
+    "A JSON number that is one."
+    if not isfinite(value := float(text)): raise ValueError(f"{text[:20]} is no finite number")
+    return value
+
+def parse_json(
+    text: str, # what the model wrote
+) -> tuple: # (value, None), or (None, why there is none)
+    "The JSON that a text is, or that its last complete ``` block is."
+    blocks = text.split("```")[1:-1:2]
+    fenced = [re.sub(r"\A(?:jsonc?|JSON)?\s", "", blocks[-1])] if blocks else []
+    for source in (text, *fenced):
+        try: value = json.loads(source.strip(string.whitespace + "\ufeff"), object_pairs_hook=unique_keys, parse_float=finite_float, parse_constant=finite_float)
+        except (ValueError, RecursionError) as e: why = "nested too deep" if isinstance(e, RecursionError) else str(e)[:200]
+        else: break
+    else: return None, f"not JSON: {why}"
+    level, count = [value], 1
+    for _ in range(DEEPEST_JSON):
+        level = [o for v in level if isinstance(v, (dict, list)) for o in (v.values() if isinstance(v, dict) else v)]
+        count += len(level)
+    if level: return None, f"JSON of over {DEEPEST_JSON} levels"
+    if count > MOST_VALUES: return None, f"JSON of over {MOST_VALUES} values"
+    try: json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError: return None, "half of a surrogate pair in a string"
+    return value, None
+
+# %% ../nbs/03_grading.ipynb #da2ab56c
+@dataclass
+class JsonVerdict:
+    "What became of a text that should be JSON; true when it is valid."
+    valid: bool # whether it is JSON and fits the schema
+    errors: list # at most five: where and what
+    value: object # the parsed JSON; None when the text is none
+
+    def __bool__(self): return self.valid
+
+# %% ../nbs/03_grading.ipynb #d5be7f26
+def json_key(
+    value, # parsed JSON
+) -> tuple: # hashable; equal for equal JSON
+    "What two equal JSON values have in common."
+    if isinstance(value, dict): return "object", frozenset((k, json_key(v)) for k, v in value.items())
+    if isinstance(value, list): return "array", *map(json_key, value)
+    return type(value) if isinstance(value, (bool, str)) or value is None else "number", value
+
+@lru_cache(maxsize=256)
+def schema_validator(
+    schema: str, # a JSON schema as JSON
+): # jsonschema validator
+    "The validator of a schema. Raises ValueError when the schema is wrong."
+    from jsonschema.exceptions import SchemaError, ValidationError
+    from jsonschema.validators import Draft202012Validator, extend, validator_for
+    from jsonschema_specifications import REGISTRY
+    def unique_items(validator, wanted, value, schema):
+        if wanted is True and isinstance(value, list) and len(set(map(json_key, value))) < len(value): yield ValidationError("an item stands twice")
+    try:
+        parsed = json.loads(schema)
+        kind = validator_for(parsed, default=Draft202012Validator)
+        kind.check_schema(parsed)
+    except (ValueError, TypeError, AttributeError, RecursionError, SchemaError) as e: raise ValueError(f"the schema is no JSON schema ({str(e)[:200]}); correct the task") from None
+    return extend(kind, {"uniqueItems": unique_items})(parsed, registry=REGISTRY)
+
+# %% ../nbs/03_grading.ipynb #306c26ab
+def json_match(
+    text: str, # what the model wrote
+    schema: dict | str, # JSON schema, as an object or as JSON
+) -> JsonVerdict: # true when the text is JSON and fits the schema
+    """Whether a text is JSON (see `parse_json`) that fits a schema, and what is wrong with it.
+    Raises ValueError when the schema is wrong, refers outside itself or to itself without end."""
+    validator = schema_validator(schema if isinstance(schema, str) else json.dumps(schema, sort_keys=True))
+    value, why = parse_json(text)
+    if why: return JsonVerdict(False, [why], None)
+    try: errors = [f"{e.json_path[:100]}: {e.message[:200]}" for e in islice(validator.iter_errors(value), 5)]
+    except OverflowError: errors = ["a number is too large to be checked"] # `multipleOf` divides
+    except Exception as e: raise ValueError(f"the schema cannot be applied ({type(e).__name__}: {str(e)[:200]}); correct the task") from None
+    return JsonVerdict(not errors, errors, value)
+
+# %% ../nbs/03_grading.ipynb #b557e58a
+def same_json(
+    value, # parsed JSON
+    expected, # parsed JSON
+    tolerance: float = 0, # of numbers, as in `same_number`
+) -> bool: # whether they are equal
+    "Whether two JSON values are equal, numbers within a tolerance."
+    if isinstance(expected, dict): return isinstance(value, dict) and value.keys() == expected.keys() and all(same_json(value[k], expected[k], tolerance) for k in expected)
+    if isinstance(expected, (list, tuple)): return isinstance(value, (list, tuple)) and len(value) == len(expected) and all(same_json(a, b, tolerance) for a, b in zip(value, expected))
+    if isinstance(expected, (int, float)) and not isinstance(expected, bool) and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value == expected or bool(tolerance) and parse_number(expected) is not None and same_number(value, expected, tolerance)
+    return type(value) is type(expected) and value == expected
+
+# %% ../nbs/03_grading.ipynb #39e943ed
+MOST_CALLS = 200
+
+@dataclass
+class CallsVerdict:
+    "How the calls of a response compare with the expected ones; true when they match."
+    matched: bool # whether every call has its partner, and in order when that was asked for
+    missing: list # expected calls that were not made, as {"name": ..., "arguments": ...}
+    extra: list # calls that were not expected, likewise; arguments that are no JSON stay as text
+
+    def __bool__(self): return self.matched
+
+def field_of(
+    item, # an object or a dict
+    name: str, # of a field
+): # its value; None when it has none
+    "A field of an item, whichever way the item is given."
+    return item.get(name) if isinstance(item, dict) else getattr(item, name, None)
+
+def function_calls(
+    response, # a Response or its dict, or a list of output items
+) -> list: # [{"name": ..., "arguments": text}, ...] in order
+    "The function calls that a response makes."
+    items = response if isinstance(response, (list, tuple)) else field_of(response, "output") or []
+    return [dict(name=field_of(o, "name"), arguments=field_of(o, "arguments")) for o in items if field_of(o, "type") == "function_call"]
+
+# %% ../nbs/03_grading.ipynb #6b4a2d7b
+def best_assignment(
+    fits: list, # for each expected call the indices of the calls that fit it
+) -> dict: # call -> expected call
+    "A largest assignment of calls to expected calls."
+    taken = {}
+    for start in range(len(fits)):
+        came_from, waiting, free = {}, [start], None # breadth first, since a chain may be long
+        while waiting and free is None:
+            wanted = waiting.pop(0)
+            for call in fits[wanted]:
+                if call in came_from: continue
+                came_from[call] = wanted
+                if call not in taken: free = call; break
+                waiting.append(taken[call])
+        while free is not None:
+            wanted = came_from[free]
+            before = next((c for c, w in taken.items() if w == wanted), None)
+            taken.pop(before, None)
+            taken[free], free = wanted, before
+    return taken
+
+def calls_match(
+    response, # a Response or its dict, or a list of output items
+    expected: list, # [{"name": ..., "arguments": object, or its JSON}, ...]
+    tolerance: float = 0, # of numbers, as in `same_number`
+    in_order: bool = True, # whether the calls must come in the order of `expected`
+) -> CallsVerdict: # true when exactly the expected calls are made
+    """Whether a response makes the expected function calls, by name and arguments, and no others; else which are missing and which are extra (neither, when only the order is wrong).
+    Raises ValueError when an expected call has no name or arguments that are no object: then the task is wrong, not the model."""
+    wanted = []
+    for o in expected:
+        arguments = field_of(o, "arguments")
+        if isinstance(arguments, str): arguments = parse_json(arguments)[0]
+        if not isinstance(field_of(o, "name"), str) or not isinstance(arguments, dict): raise ValueError(f"expected call {str(o)[:200]} needs a name and arguments that are an object; correct the task")
+        wanted.append(dict(name=field_of(o, "name"), arguments=arguments))
+    made, names = function_calls(response), {o["name"] for o in wanted}
+    if len(made) > max(MOST_CALLS, len(wanted)): return CallsVerdict(False, wanted, made)
+    for o in made:
+        parsed = parse_json(o["arguments"])[0] if o["name"] in names and isinstance(o["arguments"], str) else o["arguments"]
+        if isinstance(parsed, dict): o["arguments"] = parsed
+    same = lambda call, want: call["name"] == want["name"] and isinstance(call["arguments"], dict) and same_json(call["arguments"], want["arguments"], tolerance)
+    if len(made) == len(wanted) and all(map(same, made, wanted)): return CallsVerdict(True, [], [])
+    taken = best_assignment([[i for i, call in enumerate(made) if same(call, want)] for want in wanted])
+    missing = [o for i, o in enumerate(wanted) if i not in taken.values()]
+    extra = [o for i, o in enumerate(made) if i not in taken]
+    return CallsVerdict(not in_order and not missing and not extra, missing, extra)
