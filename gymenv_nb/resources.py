@@ -512,7 +512,8 @@ def serve_app(
     try: listener.bind(("127.0.0.1", port)); listener.listen(2048) # whoever reads the line below can connect
     except OSError as e: raise GymenvError(f"port {port}: {e.strerror}. Give another with --port.") from None
     print(f"{name} on http://127.0.0.1:{listener.getsockname()[1]}{path} (Ctrl-C stops it)", flush=True)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+    # clients keep idle connections for 15 s (aiohttp, NeMo Gym's): a server that lets go first drops the request that is just being sent
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_keep_alive=75)).run(sockets=[listener])
 
 
 def serve(
