@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'EnvironmentArgument', 'PolicyOption', 'ModelOption', 'ThinkingOption', 'TemperatureOption', 'TokensOption',
-           'TasksOption', 'RepeatsOption', 'SeedOption', 'VerifyInOption', 'ToOption', 'policy_of', 'new',
-           'list_environments', 'test', 'serve_environment', 'collect', 'profile', 'compare', 'reverify', 'export',
-           'pipeline', 'main']
+           'TasksOption', 'RepeatsOption', 'SeedOption', 'VerifyInOption', 'ToOption', 'NemoGymOption', 'policy_of',
+           'new', 'list_environments', 'test', 'serve_environment', 'collect', 'profile', 'compare', 'reverify',
+           'export', 'pipeline', 'main']
 
 # %% ../nbs/16_cli.ipynb #8254d091
 import sys
@@ -33,6 +33,7 @@ RepeatsOption = Annotated[int, typer.Option("--repeats", "-r", min=1, help="Roll
 SeedOption = Annotated[int, typer.Option("--seed", help="Of the tasks and of the sampling.")]
 VerifyInOption = Annotated[Optional[str], typer.Option("--verify-in", metavar="processes|threads", help="Where the server's code runs; processes, which can be ended whatever they do, unless it holds what cannot be copied.")]
 ToOption = Annotated[Optional[Path], typer.Option("--to", help="Folder of the run; runs/NAME-HASH when not given, the hash being of the settings.")]
+NemoGymOption = Annotated[str, typer.Option("--nemo-gym", metavar="0.4|0.7", help="Version of NeMo Gym that the folder is for; 0.4 is the shape of 0.4 to 0.6.")]
 
 
 def policy_of(name: str, model: str | None, thinking: bool | None, temperature: float | None, max_output_tokens: int | None):
@@ -155,20 +156,20 @@ def reverify(run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a
 
 @app.command()
 def export(env: EnvironmentArgument, to: Annotated[Optional[Path], typer.Option("--to", help="The folder; resources_servers/NAME when not given.")] = None,
-           policy: PolicyOption = "embedded", model: ModelOption = None, thinking: ThinkingOption = None):
+           policy: PolicyOption = "embedded", model: ModelOption = None, thinking: ThinkingOption = None, nemo_gym: NemoGymOption = "0.4"):
     "Write the resources-server folder that NeMo Gym runs."
     from gymenv_nb.environment import load_environment
     from gymenv_nb.export import export as export_folder
     env = load_environment(env)
-    typer.echo(repr(export_folder(env, to or Path("resources_servers")/env.name, policy=policy_of(policy, model, thinking, None, None))))
+    typer.echo(repr(export_folder(env, to or Path("resources_servers")/env.name, policy=policy_of(policy, model, thinking, None, None), nemo_gym=nemo_gym)))
 
 
 @app.command()
 def pipeline(env: EnvironmentArgument, policy: PolicyOption = "embedded", tasks: TasksOption = 32, repeats: RepeatsOption = 16, to: ToOption = None, seed: SeedOption = 0,
-             model: ModelOption = None, thinking: ThinkingOption = None, temperature: TemperatureOption = None, max_output_tokens: TokensOption = None):
+             model: ModelOption = None, thinking: ThinkingOption = None, temperature: TemperatureOption = None, max_output_tokens: TokensOption = None, nemo_gym: NemoGymOption = "0.4"):
     "Tests, example rollouts, reward profile, plots, report and export, in one go."
     from gymenv_nb.contribute import pipeline as run_pipeline
-    made = run_pipeline(env, policy_of(policy, model, thinking, temperature, max_output_tokens), tasks, repeats, to, seed=seed, say=typer.echo)
+    made = run_pipeline(env, policy_of(policy, model, thinking, temperature, max_output_tokens), tasks, repeats, to, seed=seed, say=typer.echo, nemo_gym=nemo_gym)
     typer.echo(f"\n{made!r}")
 
 # %% ../nbs/16_cli.ipynb #55efab3f

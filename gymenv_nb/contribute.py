@@ -161,13 +161,15 @@ def pipeline(
     export_to: str | None = None, # None: resources_servers/<name>
     seed: int = 0,
     say=print, # is told what is done, line by line
+    nemo_gym: str = "0.4", # as for `export`
 ) -> Pipeline:
     "Tests, example rollouts, reward profile, plots, report and export. Raises `GymenvError` at the first step that fails."
-    from gymenv_nb.export import export
+    from gymenv_nb.export import check_version, export
     from gymenv_nb.plots import report, save_plots
     from gymenv_nb.profile import profile
     from gymenv_nb.rollouts import collect, default_policy
     start = time.monotonic()
+    check_version(nemo_gym)
     env = load_environment(env)
     if policy is None or isinstance(policy, str): policy = default_policy(policy)
     tasks = env.make_tasks(num_tasks, seed)
@@ -183,6 +185,6 @@ def pipeline(
     say(f"reward profile    {len(tasks)} tasks x {num_repeats} rollouts, mean reward {found.summary['mean_reward'].value:.3f}")
     plots = save_plots(found, run.path/"plots")
     page = report(found, run.path/"report.html")
-    made = export(env, export_to or f"resources_servers/{env.name}", rollouts=examples)
+    made = export(env, export_to or f"resources_servers/{env.name}", rollouts=examples, nemo_gym=nemo_gym)
     say(f"export            {made.path}")
     return Pipeline(env.name, tests, run, found, plots, page, made, time.monotonic() - start)
