@@ -6,11 +6,14 @@
 __all__ = ['BOX_OR_BRACE', 'INTEGER', 'EXPONENT', 'DECIMAL', 'FRACTION', 'INVISIBLE', 'MINUS_SIGNS', 'CURRENCY', 'A_DECIMAL',
            'A_RATIO', 'LONGEST_NUMBER', 'LARGEST_EXPONENT', 'NUMBER_IN_TEXT', 'CHOICE_SIGNS', 'LATEX_FONT', 'MARKUP',
            'NO_WORD', 'ANSWER_WORD', 'IS_WORD', 'CHOOSE_WORD', 'FILLER', 'THE_ANSWER', 'NO_ARTICLE', 'LARGEST_TABLE',
-           'PIECE', 'DEEPEST_JSON', 'MOST_VALUES', 'MOST_CALLS', 'last_tag', 'boxed', 'strip_thinking', 'parse_number',
+           'PIECE', 'DEEPEST_JSON', 'MOST_VALUES', 'MOST_CALLS', 'DELIMITERS', 'MATH_QUESTIONS', 'MATH_START',
+           'MATH_WORKERS', 'MATH_QUEUES', 'LONGEST_FORMULA', 'last_tag', 'boxed', 'strip_thinking', 'parse_number',
            'same_number', 'last_number', 'plain_option', 'option_choice', 'bare_choice', 'stated_choices',
            'multiple_choice', 'exact_match', 'normalize_text', 'normalized_match', 'token_f1', 'common_subsequence',
            'similarity', 'unique_keys', 'finite_float', 'parse_json', 'JsonVerdict', 'json_key', 'schema_validator',
-           'json_match', 'same_json', 'CallsVerdict', 'field_of', 'function_calls', 'best_assignment', 'calls_match']
+           'json_match', 'same_json', 'CallsVerdict', 'field_of', 'function_calls', 'best_assignment', 'calls_match',
+           'math_answer', 'math_worker', 'MathWorker', 'stop_math_workers', 'forget_math_workers', 'math_queue',
+           'ask_math_worker', 'plain_formula', 'is_word', 'repeats_forever', 'math_verdict', 'math_equal']
 
 # %% ../nbs/03_grading.ipynb #344fdde3
 import atexit
@@ -465,3 +468,197 @@ def calls_match(
     missing = [o for i, o in enumerate(wanted) if i not in taken.values()]
     extra = [o for i, o in enumerate(made) if i not in taken]
     return CallsVerdict(not in_order and not missing and not extra, missing, extra)
+
+# %% ../nbs/03_grading.ipynb #5cc638eb
+DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
+
+def math_answer(
+    text: str, # what the model wrote
+) -> str | None: # the answer as written; None when there is none
+    "The answer in mathematics that a text gives: its last `<answer>`, else `\\boxed{}`, else what follows the last \"answer is\" or \"answer:\" on its line, else the last formula between dollars or `\\(...\\)`, else the last number."
+    for place in (last_tag(text, "answer"), boxed(text)):
+        if place is not None: return place
+    said = None
+    for said in re.finditer(r"(?i:\banswer[\s*_]{0,4}(?:is\b|[:=]))[\s*_:]{0,9}([^\n]{1,1000})", text): pass
+    if said:
+        line = said[1].strip()
+        inside = re.match(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", line) # the rest of the line is prose
+        return next(o for o in inside.groups() if o is not None).strip() if inside else re.split(r"[.!]\s", line)[0].rstrip(" .*_")
+    dollars = text.replace("$$", "$").split("$")
+    formulas = [o for o in dollars[1:-1:2] if o.strip()] if len(dollars) % 2 else []
+    opened = max(text.rfind(r"\("), text.rfind(r"\["))
+    closed = re.compile(r"\\[)\]]").search(text, opened + 2) if opened >= 0 else None
+    if closed and not formulas: formulas = [text[opened + 2:closed.start()]]
+    return formulas[-1].strip() if formulas else last_number(text)
+
+# %% ../nbs/03_grading.ipynb #c9da02b7
+def math_worker():
+    "Reads pairs of formulas from file descriptor 0, a socket, and answers each with a letter: e(qual), d(ifferent), or u(nreadable)."
+    import faulthandler, json, logging, os, signal, socket
+    signal.signal(signal.SIGINT, signal.SIG_IGN) # Ctrl-C is for the parent
+    channel, sink = socket.socket(fileno=0), open(os.devnull, "w")
+    lines = channel.makefile("r", encoding="utf-8")
+    try:
+        import resource
+        for limit, most in ((resource.RLIMIT_AS, 2 << 30), (resource.RLIMIT_CORE, 0)):
+            hard = resource.getrlimit(limit)[1]
+            resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    except (ImportError, ValueError, OSError): pass
+    from math_verify import LatexExtractionConfig, parse, verify
+    from sympy import Abs, Basic, N
+    logging.disable()
+    def read(text): return parse(f"${text}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)
+    def near(a, b): # math-verify rounds to six decimals, in which all small numbers are 0
+        if not (isinstance(a, Basic) and isinstance(b, Basic) and a.is_number and b.is_number): return True
+        sizes = [N(Abs(o), 30) for o in (a, b, a - b)]
+        return not all(o.is_Float or o.is_Integer for o in sizes) or sizes[2] <= max(1e-50, 1e-6 * min(1, max(sizes[:2])))
+    def compare(answer, expected):
+        a, b = read(answer), read(expected)
+        if not a or not b: return "u"
+        options = dict(allow_set_relation_comp=True, timeout_seconds=None)
+        return "e" if verify(b[0], a[0], **options) and verify(a[0], b[0], **options) and near(a[0], b[0]) else "d"
+    compare(r"\frac{x}{2}", "0.5x") # loads what is loaded at first use
+    channel.sendall(b"r")
+    os.dup2(sink.fileno(), 2) # until here the parent reads what went wrong
+    for line in lines:
+        answer, expected, seconds = json.loads(line)
+        faulthandler.dump_traceback_later(seconds + 1, exit=True, file=sink)
+        try: verdict = compare(answer, expected)
+        except Exception: verdict = "u"
+        faulthandler.cancel_dump_traceback_later()
+        channel.sendall(verdict.encode())
+
+# %% ../nbs/03_grading.ipynb #1d4ba70c
+MATH_QUESTIONS, MATH_START = 1_000, 120 # questions that one worker answers; seconds within which it must be ready
+
+class MathWorker:
+    "A process that compares formulas (see `math_worker`). Raises RuntimeError when it cannot start."
+    def __init__(self):
+        code = f"import marshal, sys; sys.path[:] = {[o for o in sys.path if isinstance(o, str)]!r}; exec(marshal.loads({marshal.dumps(math_worker.__code__)!r}), {{}})"
+        self.socket, theirs = socket.socketpair()
+        with theirs: self.process = subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.asked = 0
+        MATH_WORKERS.append(self)
+        if self.receive(MATH_START) == "r": return self.process.stderr.close()
+        self.process.kill()
+        why = self.process.stderr.read().decode(errors="replace").strip().split("\n")[-1]
+        self.stop()
+        raise RuntimeError(f"no process to compare formulas in: {why or 'it did not start in time'}. It needs math-verify: pip install 'math-verify[antlr4_9_3]'")
+
+    def receive(self, seconds):
+        "The next letter; empty when none came in time."
+        self.socket.settimeout(seconds)
+        try: return self.socket.recv(1).decode()
+        except OSError: return ""
+
+    def ask(self, answer, expected, seconds):
+        "The verdict on two formulas; empty when none came in time."
+        self.asked += 1
+        self.socket.settimeout(seconds)
+        try: self.socket.sendall(json.dumps([answer, expected, seconds]).encode() + b"\n")
+        except OSError: return ""
+        return self.receive(seconds)
+
+    def stop(self):
+        "Ends the process."
+        self.socket.close()
+        self.process.kill()
+        self.process.wait()
+        self.process.stderr.close()
+        if self in MATH_WORKERS: MATH_WORKERS.remove(self)
+
+MATH_WORKERS, MATH_QUEUES = [], {} # all of this process; process id -> the idle ones, None where one could be started
+
+# %% ../nbs/03_grading.ipynb #ea0123b4
+def stop_math_workers():
+    "Ends the processes that compare formulas; the next formula starts another."
+    MATH_QUEUES.clear()
+    for worker in list(MATH_WORKERS): worker.stop()
+
+def forget_math_workers():
+    "In a process that was forked: closes the parent's sockets, so that its workers still end with it."
+    for worker in MATH_WORKERS: worker.socket.close(), worker.process.stderr.close(), setattr(worker.process, "returncode", 0) # not a child of this process
+    MATH_WORKERS.clear(), MATH_QUEUES.clear()
+
+def math_queue() -> LifoQueue: # of idle workers
+    "The idle workers of this process."
+    queue = MATH_QUEUES.get(os.getpid())
+    if queue: return queue
+    new = LifoQueue()
+    for _ in range(min(4, os.cpu_count() or 1)): new.put(None)
+    if (queue := MATH_QUEUES.setdefault(os.getpid(), new)) is new:
+        atexit.register(stop_math_workers)
+        if hasattr(os, "register_at_fork"): os.register_at_fork(after_in_child=forget_math_workers)
+    return queue
+
+def ask_math_worker(
+    answer: str, # LaTeX
+    expected: str, # LaTeX
+    seconds: float, # limit
+) -> str: # e(qual), d(ifferent), u(nreadable), or nothing: no time, no memory
+    "What a worker says about two formulas."
+    queue = math_queue()
+    worker, verdict = queue.get(), ""
+    try:
+        if worker and (worker.asked >= MATH_QUESTIONS or worker.process.poll() is not None): worker = worker.stop()
+        worker = worker or MathWorker()
+        verdict = worker.ask(answer, expected, seconds)
+    finally: # also when interrupted: a worker that still computes is not used again
+        if worker and not verdict: worker = worker.stop()
+        queue.put(worker)
+    return verdict
+
+# %% ../nbs/03_grading.ipynb #5968acd2
+LONGEST_FORMULA = 1_000
+
+def plain_formula(
+    text: str, # an answer as written
+) -> str: # LaTeX without what stands around it
+    "A formula without delimiters, bold, a box, a final full stop and invisible marks."
+    text, before = " ".join(text.translate(MINUS_SIGNS).split()), None
+    while text != before:
+        before, text = text, re.sub(r"(?:\s|(?<!\\)[.,;]|\\[,;!])+$", "", text).lstrip()
+        for opened, closed in DELIMITERS:
+            if len(text) >= len(opened + closed) and text.startswith(opened) and text.endswith(closed): text = text[len(opened):-len(closed)]
+        if re.match(r"\\boxed\s?\{", text) and text.endswith("}") and (inside := boxed(text)) is not None and len(inside) >= len(text) - 12: text = inside
+    return re.sub(r"\s*(?:\\text\s?\{\s*(?:and|or)\s*\}|\$?,?\s+(?:and|or)\s+\$?)\s*", ", ", text).replace("$", "")
+
+def is_word(
+    formula: str, # LaTeX
+) -> bool: # whether it is prose
+    "Whether a formula is `\\text{...}`, or words of which one has at least four letters."
+    return re.fullmatch(r"\\text\s?\{[^{}]*[^\W\d_][^{}]*\}|(?=.*[^\W\d_]{4})(?:[^\W\d_]|[ '’-])+", formula) is not None
+
+def repeats_forever(
+    number: Fraction, # any
+) -> bool: # whether its decimals never end
+    "Whether no decimal is equal to a number."
+    return pow(10, number.denominator.bit_length(), number.denominator) != 0 and number.denominator != 1
+
+def math_verdict(
+    answer: str | None, # what the model answered: one formula, LaTeX or plain; see `math_answer`
+    expected: str, # the right answer
+    timeout: float = 5, # seconds for the comparison, without waiting for a free worker
+) -> str: # "equal", "different", "no answer", "too long", "unreadable" or "gave up" (out of time or memory)
+    """How an answer compares with the right one, mathematically. Blocks up to `timeout`: in an `async` verifier call it with `await asyncio.to_thread(...)`.
+    Raises ValueError when `expected` is empty or of over 1,000 characters: then the task is wrong, not the model; RuntimeError when math-verify is not installed."""
+    if not isinstance(expected, str) or not plain_formula(expected[:LONGEST_FORMULA + 1]) or len(expected) > LONGEST_FORMULA: raise ValueError(f"expected answer {str(expected)[:100]!r} is no formula of 1 to {LONGEST_FORMULA} characters; correct the task")
+    if not isinstance(answer, str) or not answer.strip(): return "no answer"
+    if len(answer) > LONGEST_FORMULA: return "too long"
+    said, right = plain_formula(answer), plain_formula(expected)
+    if not said: return "no answer"
+    a, b = parse_number(said), parse_number(right)
+    if a is not None and b is not None:
+        close = repeats_forever(a) != repeats_forever(b) and abs(a - b) <= min(1, max(abs(a), abs(b))) / 10 ** 6
+        return "equal" if a == b or close else "different"
+    if said == right: return "equal"
+    if is_word(said) or is_word(right): return "equal" if plain_option(said) == plain_option(right) else "different"
+    return {"e": "equal", "d": "different", "u": "unreadable", "": "gave up"}[ask_math_worker(said, right, timeout)]
+
+def math_equal(
+    answer: str | None, # what the model answered: one formula, LaTeX or plain; see `math_answer`
+    expected: str, # the right answer
+    timeout: float = 5, # seconds for the comparison, without waiting for a free worker
+) -> bool: # whether they are shown to be equal within the time
+    "Whether an answer is mathematically equal to the right one (see `math_verdict`); what takes too long is not."
+    return math_verdict(answer, expected, timeout) == "equal"
