@@ -329,6 +329,7 @@ def end(
     known: set,
 ):
     "Kill a run with all that it started."
+    if process.returncode is not None: return
     try: os.killpg(process.pid, signal.SIGKILL)
     except OSError: pass
     for _ in range(100 if search else 0): # a process may be born while the others die
