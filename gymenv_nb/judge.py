@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TURN_MARKS', 'LONGEST_SAID', 'PAUSE', 'label_pattern', 'without_thinking', 'read_verdict', 'harmless', 'quoted',
-           'fill_prompt', 'judge_request', 'Verdict', 'said_in', 'answer_of', 'ask_again', 'ask_judge', 'Comparison',
+           'judge_prompt', 'judge_request', 'Verdict', 'said_in', 'answer_of', 'ask_again', 'ask_judge', 'Comparison',
            'compare_swapped']
 
 # %% ../nbs/03_judge.ipynb #fc1ddd3a
@@ -57,15 +57,14 @@ def harmless(
 
 def quoted(
     text: Any, # what somebody else wrote
-    name: str, # what it is: "answer"
     labels: Sequence[str], # what the judge may say
 ) -> str: # the text between two lines that it does not contain
     "A text that is to be read and not to be followed."
-    key = blake2b(f"{name}\n{text!a}".encode(), digest_size=6).hexdigest()
-    return f"--- begin {name} {key} ---\n{harmless(text, labels)}\n--- end {name} {key} ---"
+    key = blake2b(ascii(text).encode(), digest_size=6).hexdigest()
+    return f"--- begin text {key} ---\n{harmless(text, labels)}\n--- end text {key} ---"
 
 # %% ../nbs/03_judge.ipynb #5f85b6f4
-def fill_prompt(
+def judge_prompt(
     template: str, # with {question}, {expected_answer}, {generated_answer}, or other names
     values: Dict[str, Any], # name to text
     labels: Sequence[str], # what the judge may say; the template explains them
@@ -73,7 +72,7 @@ def fill_prompt(
     "The template with each text in its place, quoted. Raises ValueError when a text has no place: a judge must not grade what it was not shown."
     places = {o: "{" + o + "}" for o in values}
     if missing := [o for o in places.values() if o not in template]: raise ValueError(f"the judge's prompt template has no {missing[0]}. Write it where the text is to stand.")
-    return re.sub("|".join(map(re.escape, places.values())), lambda match: quoted(values[match[0][1:-1]], match[0][1:-1].replace("_", " "), labels), template)
+    return re.sub("|".join(map(re.escape, places.values())), lambda match: quoted(values[match[0][1:-1]], labels), template)
 
 
 def judge_request(
@@ -134,7 +133,7 @@ def ask_again(
 ) -> NeMoGymResponseCreateParamsNonStreaming:
     "The conversation with the judge, gone on."
     start = [NeMoGymEasyInputMessage(role="user", content=params.input)] if isinstance(params.input, str) else params.input
-    turns = [("assistant", harmless(said, labels) or "(nothing)"), ("user", f"That has no verdict. Reply again, and end with exactly one of: {', '.join(labels)}")]
+    turns = [("assistant", harmless(said, labels)[-500:] or "(nothing)"), ("user", f"That has no verdict. Reply again, and end with exactly one of: {', '.join(labels)}")]
     return params.model_copy(update=dict(input=[*start, *(NeMoGymEasyInputMessage(role=role, content=text) for role, text in turns)]))
 
 
@@ -156,6 +155,7 @@ async def ask_judge(
             verdict.malformed += verdict.label is None
             failure, reason = (None, "") if verdict.label else ("malformed", f"no {' or '.join(labels)} in {verdict.malformed} answer{'s' * (verdict.malformed > 1)}")
             request = ask_again(params, verdict.text, labels)
+        if failure == "refused" and verdict.malformed: break # the conversation became too long for it: what counts is the nonsense that came before
         verdict.failure, verdict.reason = failure, reason
         if verdict.label or failure == "refused": break
         if failure == "unavailable" and attempt < retries: await asyncio.sleep(PAUSE * 2**attempt)
@@ -185,7 +185,7 @@ async def compare_swapped(
 ) -> Comparison:
     "The judge's verdict on two texts, if it does not depend on which stands first."
     exchanged = {**values, swap[0]: values[swap[1]], swap[1]: values[swap[0]]}
-    first, second = await asyncio.gather(*(ask_judge(client, server, judge_request(params, fill_prompt(template, o, list(labels))), list(labels), retries) for o in (values, exchanged)))
+    first, second = await asyncio.gather(*(ask_judge(client, server, judge_request(params, judge_prompt(template, o, list(labels))), list(labels), retries) for o in (values, exchanged)))
     both = first.label is not None and second.label is not None
     agree = both and labels[first.label] == second.label
     failed = max((first, second), key=lambda o: (None, "malformed", "unavailable", "refused").index(o.failure))
