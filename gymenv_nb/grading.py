@@ -212,7 +212,8 @@ def multiple_choice(
     choices: str = "ABCD", # the capital letters that can be chosen; those of `options` when they are given
     options: dict | None = None, # letter -> text, when an answer may be the text alone
 ) -> str | None: # the chosen letter; None when the text does not commit to exactly one
-    "The letter that a response commits to: in its last `<answer>`, else `\\boxed{}`, else in a sentence such as \"the answer is B\", else as the text or its last line."
+    """The letter that a response commits to: in its last `<answer>`, else `\\boxed{}`, else in a sentence such as "the answer is B", else as the text or its last line.
+    A last line counts when none of the 100 lines before it names another letter."""
     if options: choices = "".join(options)
     place = next((o for o in (last_tag(text, "answer"), boxed(text)) if o is not None), None)
     if place is not None and (choice := bare_choice(place, choices, options)): return choice
@@ -221,7 +222,7 @@ def multiple_choice(
     if choice := bare_choice(text, choices, options): return choice
     *others, last_line = text.strip().split("\n")
     if choice := bare_choice(last_line, choices, options):
-        return choice if {bare_choice(line, choices) for line in others} <= {None, choice} else None
+        return choice if {bare_choice(line, choices) for line in others[-100:]} <= {None, choice} else None
     letter = rf"[{re.escape(choices)}]"
     marked = set(re.findall(rf"(?:\(|\*\*)({letter})(?:\)|\.?\*\*)", last_line))
     return marked.pop() if len(marked) == 1 else None
@@ -289,7 +290,7 @@ def similarity(
     a, b = a[:len(a) - end], b[:len(b) - end]
     pieces = 1 if len(a) * len(b) <= LARGEST_TABLE else -(-max(len(a), len(b)) // PIECE)
     cuts = [(i * len(a) // pieces, i * len(b) // pieces) for i in range(pieces + 1)]
-    common = start + end + sum(common_subsequence(a[i:k], b[j:l]) for (i, j), (k, l) in zip(cuts, cuts[1:]))
+    common = start + end + sum(common_subsequence(a[i:i_end], b[j:j_end]) for (i, j), (i_end, j_end) in zip(cuts, cuts[1:]))
     return 2 * common / (len(answer) + len(expected))
 
 # %% ../nbs/03_grading.ipynb #0c04012f
@@ -494,7 +495,13 @@ def math_answer(
 # %% ../nbs/03_grading.ipynb #c9da02b7
 def math_worker():
     "Reads pairs of formulas from file descriptor 0, a socket, and answers each with a letter: e(qual), d(ifferent), or u(nreadable)."
-    import faulthandler, json, logging, os, signal, socket
+    import faulthandler
+    import json
+    import logging
+    import os
+    import signal
+    import socket
+
     signal.signal(signal.SIGINT, signal.SIG_IGN) # Ctrl-C is for the parent
     channel, sink = socket.socket(fileno=0), open(os.devnull, "w")
     lines = channel.makefile("r", encoding="utf-8")
