@@ -34,7 +34,10 @@ while True:
         wanted = re.search(r"needs a value for (\\S+)", str(e))
         if not wanted or wanted[1] in values: print(json.dumps(dict(error=str(e)))); break
         values[wanted[1]] = "x" # an address or a key, which are the user's
-    else: print(json.dumps(dict(server=type(env.server).__name__, tools=env.tools()))); break
+    else:
+        try: said = dict(tools=env.tools())
+        except Exception as e: said = dict(unusable=f"{type(e).__name__}: {e}") # it asks for another server, or the network, before it has routes
+        print(json.dumps(dict(server=type(env.server).__name__, **said))); break
 """
 TEST = """
 import json, sys
@@ -116,7 +119,7 @@ def one(work: Path, base: Path, folder: Path) -> dict: # a row of the table
         code, out, err = run([python, "-c", LOAD, folder], SECONDS["load"], env=env, cwd=work)
         found = last_json(out) or dict(error="over the time limit" if code is None else (err.strip().splitlines() or [f"ended with {code}"])[-1])
         row["loads"] = "no" if "error" in found else "yes"
-        row["reason"] = str(found.get("error", "")).replace(str(folder.parent.parent) + "/", "")
+        row["reason"] = str(found.get("error") or found.get("unusable") or "").replace(str(folder.parent.parent) + "/", "")
     code, out, err = run([python, "-c", TEST, folder], SECONDS["test"], env=env, cwd=work)
     found = last_json(out) or dict(error="over the time limit" if code is None else (err.strip().splitlines() or [f"ended with {code}"])[-1])
     if "error" in found: row |= dict(failed=1, reason=row["reason"] or found["error"].replace(str(folder.parent.parent) + "/", ""))

@@ -20,7 +20,7 @@ from .contract import (
     AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, NeMoGymEasyInputMessage, NeMoGymFunctionCallOutput,
     NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming, NeMoGymResponseFunctionToolCall, describe_errors, line_of)
 from .gymnasium import has_steps
-from .resources import Reply, Session, error_text, is_seeded, last_line, verified
+from .resources import Reply, Session, error_text, is_seeded, last_line, mcp_tools, verified
 
 # %% ../nbs/07_agent.ipynb #f67b8701
 def turn_seed(
@@ -236,7 +236,9 @@ async def run_rollout(
     seeds = lambda turn: turn_seed(run_seed, *key, turn)
     if has_steps(session.server): return await run_episode(session, request, row, lambda items, turn: asked(policy, request.params, items, seeds(turn)), max_steps)
     await seeded(session, request, **rollout_index(row))
-    response = await respond(session, policy, request.params, seeds, max_steps)
+    offered = [] if request.params.tools else mcp_tools(session.server) # over MCP an agent asks the server for them
+    params = NeMoGymResponseCreateParamsNonStreaming.model_validate({**request.params.model_dump(mode="json"), "tools": offered}) if offered else request.params
+    response = await respond(session, policy, params, seeds, max_steps)
     return await judged(session, request, response_json(response), row, **rollout_index(row))
 
 

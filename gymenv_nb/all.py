@@ -4,22 +4,24 @@
 
 # %% auto #0
 __all__ = ['Card', 'Environment', 'Estimate', 'FunctionPolicy', 'OpenAIPolicy', 'Run', 'Session', 'Tasks', 'TransformersPolicy',
-           'call_tool', 'collect', 'compare', 'estimate', 'example_names', 'export', 'load_environment', 'pipeline',
-           'plot', 'policy', 'profile', 'repeats_needed', 'report', 'reverify', 'reward', 'run_tests', 'save_plots',
-           'serve']
+           'call_tool', 'collect', 'compare', 'estimate', 'example_names', 'export', 'from_reasoning_gym',
+           'load_environment', 'pipeline', 'play_episode', 'plot', 'policy', 'profile', 'repeats_needed', 'report',
+           'reverify', 'reward', 'run_tests', 'save_plots', 'serve', 'tasks_from_dataset']
 
 # %% ../nbs/17_all.ipynb #74ad58fa
 from .compare import compare
 from .contribute import pipeline, run_tests
 from .environment import Card, Environment, example_names, load_environment
 from .export import export
+from .gymnasium import play_episode
 from .plots import plot, report, save_plots
 from .policy import FunctionPolicy, OpenAIPolicy, TransformersPolicy, policy
 from .profile import profile, repeats_needed
+from .reasoning import from_reasoning_gym
 from .resources import Session, call_tool, reward, serve
 from .rollouts import Estimate, Run, collect, estimate, reverify
-from .tasks import Tasks
+from .tasks import Tasks, tasks_from_dataset
 
 # %% ../nbs/17_all.ipynb #5cccee5a
-_all_ = ["Card", "Environment", "Estimate", "FunctionPolicy", "OpenAIPolicy", "Run", "Session", "Tasks", "TransformersPolicy", "call_tool", "collect", "compare", "estimate", "example_names", "export",
-         "load_environment", "pipeline", "plot", "policy", "profile", "repeats_needed", "report", "reverify", "reward", "run_tests", "save_plots", "serve"]
+_all_ = ["Card", "Environment", "Estimate", "FunctionPolicy", "OpenAIPolicy", "Run", "Session", "Tasks", "TransformersPolicy", "call_tool", "collect", "compare", "estimate", "example_names", "export", "from_reasoning_gym",
+         "load_environment", "pipeline", "play_episode", "plot", "policy", "profile", "repeats_needed", "report", "reverify", "reward", "run_tests", "save_plots", "serve", "tasks_from_dataset"]

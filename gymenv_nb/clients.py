@@ -6,10 +6,12 @@
 __all__ = ['ServerRef', 'GLOBAL_CONFIG', 'RATE_LIMIT_ERROR_CODES', 'RETRY_ERROR_CODES', 'MAX_NUM_TRIES', 'PAUSE', 'HTTP_SESSIONS',
            'ModelServerRef', 'ResourcesServerRef', 'AgentServerRef', 'is_server_ref', 'get_global_config_dict',
            'set_global_config_dict', 'get_first_server_config_dict', 'get_server_url', 'request', 'raise_for_status',
-           'get_response_json', 'InProcessBody', 'InProcessResponse', 'ServerClient', 'NeMoGymAsyncOpenAI']
+           'get_response_json', 'InProcessBody', 'InProcessResponse', 'ServerClient', 'JudgeError',
+           'reraise_judge_errors', 'call_judge', 'judge_failsafe', 'NeMoGymAsyncOpenAI']
 
 # %% ../nbs/02_clients.ipynb #fe921de7
 import asyncio
+import functools
 import json
 import weakref
 from typing import Any, Dict, Literal, Optional, Union
@@ -170,14 +172,71 @@ class ServerClient:
             body = body.model_dump(mode="json", exclude_unset=True) if isinstance(body, BaseModel) else body
             status, answer = await self.servers[server_name].answer(url_path, body)
             return InProcessResponse(status, answer if isinstance(answer, bytes) else line_of(answer)[:-1], f"in-process://{server_name}{url_path}")
-        if server_name not in self.global_config_dict:
-            there = ", ".join(map(repr, [*self.servers, *self.global_config_dict])) or "none"
-            raise GymenvError(f"{method} {url_path}: no server {server_name!r} (there is {there}). Give one: load_environment(..., servers={{{server_name!r}: policy()}}).")
-        base = self._build_server_base_url(get_first_server_config_dict(self.global_config_dict, server_name))
-        return await request(method=method, url=f"{base}{url_path}", _internal=True, **kwargs)
+        return await request(method=method, url=f"{self.base_url(server_name, f'{method} {url_path}')}{url_path}", _internal=True, **kwargs)
+
+    def base_url(self, server_name: str, what: str) -> str:
+        "Where a server of the deployment listens. Raises `GymenvError` for a name that stands for nothing."
+        if server_name in self.global_config_dict: return self._build_server_base_url(get_first_server_config_dict(self.global_config_dict, server_name))
+        there = ", ".join(map(repr, [*self.servers, *self.global_config_dict])) or "none"
+        raise GymenvError(f"{what}: no server {server_name!r} (there is {there}). Give one: load_environment(..., servers={{{server_name!r}: policy()}}).")
+
+    def poll_for_status(self, server_name: str) -> str: # success, connection_error, timeout or unknown_error
+        "Whether a server answers."
+        import socket
+        if server_name in self.servers: return "success"
+        host, port = self.base_url(server_name, "poll_for_status").removeprefix("http://").rsplit(":", 1)
+        try:
+            with socket.create_connection((host, int(port)), 5): return "success"
+        except TimeoutError: return "timeout"
+        except ConnectionError: return "connection_error"
+        except (OSError, ValueError): return "unknown_error"
 
     async def get(self, server_name: str, url_path: str, **kwargs): return await self.request(server_name, url_path, "GET", **kwargs)
     async def post(self, server_name: str, url_path: str, **kwargs): return await self.request(server_name, url_path, "POST", **kwargs)
+
+# %% ../nbs/02_clients.ipynb #e3cc1dcd
+class JudgeError(Exception):
+    "A call of a judge failed."
+
+
+async def reraise_judge_errors(call) -> Any:
+    "Await a call of a judge; whatever it raises becomes a `JudgeError`."
+    try: return await call
+    except JudgeError: raise
+    except Exception as e: raise JudgeError(f"{type(e).__name__}: {e}") from e
+
+
+async def call_judge(
+    server_client, # a `ServerClient`
+    *,
+    server_name: str, # of the judge's model server
+    url_path: str, # /v1/responses or /v1/chat/completions
+    json: Any, # the request
+    response_model: type, # of the answer
+): # the answer, validated
+    "Ask a judge. Raises `JudgeError`."
+    async def ask():
+        response = await server_client.post(server_name=server_name, url_path=url_path, json=json)
+        await raise_for_status(response)
+        return response_model.model_validate(await get_response_json(response))
+    return await reraise_judge_errors(ask())
+
+
+def judge_failsafe(verify) -> Any: # a `verify` that returns a row with reward 0 that says so
+    "`verify` for a server of NeMo Gym: a `JudgeError` is answered, as NeMo Gym 0.7 answers it."
+    from fastapi.responses import JSONResponse
+
+    @functools.wraps(verify)
+    async def safe(*args, **kwargs):
+        try: return await verify(*args, **kwargs)
+        except JudgeError as e:
+            body = next((o for o in (*kwargs.values(), *args) if hasattr(o, "model_dump") and hasattr(o, "response")), None)
+            if body is None: raise RuntimeError("judge_failsafe: could not locate the verify request body") from e
+            row, said = body.model_dump(mode="json"), str(e)[:2000]
+            settings = row.get("instance_config")
+            return JSONResponse(row | dict(reward=0., mask_sample=True, failure_kind="judge_failed", failure_reason=said, instance_config={**(settings if isinstance(settings, dict) else {}), "mask_sample": True},
+                                           _ng_failure_class="judge_failed", _ng_failure_judge_error=said))
+    return safe
 
 # %% ../nbs/02_clients.ipynb #b098261b
 class NeMoGymAsyncOpenAI(BaseModel):

@@ -96,7 +96,7 @@ class Environment:
 @patch
 def tools(self: Environment) -> list: # names of the routes that are not NeMo Gym's own
     "The tools that the server offers."
-    routes = [o.path.strip("/") for o in self.server.setup_webserver().routes if "POST" in getattr(o, "methods", None or ())]
+    routes = [o.path.strip("/") for o in self.server.setup_webserver().routes if "POST" in (getattr(o, "methods", None) or ())]
     return [o for o in routes if o not in ("seed_session", "verify", "aggregate_metrics", "reset", "step")]
 
 
@@ -111,7 +111,7 @@ def home_of(
     module: str | None, # name of a module
 ) -> str | None:
     "What belongs together: a module, or all those of a resources-server folder."
-    return ".".join(module.split(".")[:2]) if module and module.startswith("gymenv_servers.") else module
+    return ".".join(module.split(".")[:3]) if module and module.startswith("gymenv_nb.bridge.") else module
 
 
 def sources_of(

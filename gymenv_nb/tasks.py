@@ -189,21 +189,28 @@ class Tasks(Sequence):
 
     def _repr_html_(self):
         shown = "".join(f"<tr><td>{i}</td><td style='text-align:left'>{escape(prompt_text(row)[:200])}</td><td style='text-align:left'>{escape(str({k: v for k, v in row.items() if k != 'responses_create_params'})[:120])}</td></tr>"
-                        for i, row in enumerate(self.rows[:5]))
+                        for i, row in enumerate(self[:5].rows))
         return f"<p>{len(self)} tasks from {escape(self.name)}</p><table><tr><th></th><th>prompt</th><th>fields for verify</th></tr>{shown}</table>"
 
 # %% ../nbs/01_tasks.ipynb #32be02fc
 @patch
+def keys(self: Tasks) -> list: # of texts, one for each row
+    "What distinguishes the tasks."
+    found = [task_key(o) for o in self.rows]
+    return found if len(set(found)) != 1 else [json.dumps(o, sort_keys=True, ensure_ascii=False) for o in self.rows]
+
+
+@patch
 def duplicates(self: Tasks) -> int: # rows beyond the first of each question
     "How many rows ask what an earlier row asks."
-    return len(self) - len({task_key(o) for o in self.rows})
+    return len(self) - len(set(self.keys()))
 
 
 @patch
 def deduplicate(self: Tasks) -> Tasks: # the first row of each question, in order
     "The tasks without repetitions; see `duplicates` for how many go."
     first = {}
-    for row in self.rows: first.setdefault(task_key(row), row)
+    for key, row in zip(self.keys(), self.rows): first.setdefault(key, row)
     return self._like(list(first.values()))
 
 
@@ -214,7 +221,7 @@ def split(self: Tasks,
 ) -> tuple: # (train, validation)
     "Two sets with no question in both. Raises `GymenvError` when either would be empty."
     groups = {}
-    for row in self.rows: groups.setdefault(task_key(row), []).append(row)
+    for key, row in zip(self.keys(), self.rows): groups.setdefault(key, []).append(row)
     order = list(groups.values()); random.Random(seed).shuffle(order)
     count = round(len(order)*validation) if validation < 1 else int(validation)
     if not 0 < count < len(order):
