@@ -8,10 +8,10 @@ __all__ = ['VERSIONS', 'NEMO_GYM_NAMES', 'ONLY_IN', 'SHARED_ROOMS', 'TRAVELLING_
            'RECORDED_CLIENT', 'TEST_OF_EPISODES', 'TEST_OF_FIXTURE', 'TEST_OF_ROLLOUTS', 'BROUGHT_BY_NEMO_GYM',
            'FIXTURE_SERVER', 'FIXTURE_REPLAY', 'FIXTURE', 'SPDX', 'COMMANDS', 'RUFF_RULES', 'MANIFEST',
            'DATA_GITIGNORE', 'CACHES', 'NUM_EXAMPLES', 'Import', 'Piece', 'names_of', 'quoted_names', 'changed_names',
-           'imports_of', 'parse', 'pieces', 'closure', 'check_defined', 'check_version', 'nemo_gym_import', 'section',
-           'import_lines', 'header', 'module_source', 'rewrite_imports', 'room_pieces', 'room_sources',
-           'executed_cells', 'kernel_names', 'live_notebook', 'check_same', 'environment_cells', 'indent',
-           'last_sentence', 'agent_of', 'has_steps', 'defined_for_tests', 'TestCell', 'without_imports',
+           'imports_of', 'parse', 'pieces', 'closure', 'check_defined', 'check_version', 'nemo_gym_name',
+           'nemo_gym_import', 'section', 'import_lines', 'header', 'module_source', 'rewrite_imports', 'room_pieces',
+           'room_sources', 'executed_cells', 'kernel_names', 'live_notebook', 'check_same', 'environment_cells',
+           'indent', 'last_sentence', 'agent_of', 'has_steps', 'defined_for_tests', 'TestCell', 'without_imports',
            'function_names', 'own_tests', 'config_settings', 'server_names', 'config_source', 'config_import',
            'tests_source', 'json_literal', 'docstring', 'config_yaml', 'rounded', 'spread', 'example_metrics',
            'modules_of', 'own_extras', 'requirements', 'written_fields', 'field_of', 'task_data_source',
@@ -245,6 +245,15 @@ SHARED_ROOMS = ("clients", "contract", "gymnasium", "metrics", "resources", "tas
 TRAVELLING_ROOMS = ("judge", "sandbox", "grading") # whose functions travel as source; each may use those after it
 
 # %% ../nbs/14_export.ipynb #f1c49337
+def nemo_gym_name(
+    imported: Import, # as the notebook has it
+    version: str, # of NeMo Gym
+) -> Import | None: # None for what it does not have
+    "A name that gymenv_nb shares with NeMo Gym, from where that has it."
+    package, _, room = imported.module.partition(".")
+    if package == "gymenv_nb" and room in SHARED_ROOMS and imported.name in NEMO_GYM_NAMES and ONLY_IN.get(imported.name, version) == version: return imported._replace(module=NEMO_GYM_NAMES[imported.name])
+
+
 def nemo_gym_import(
     imported: Import, # as the notebook has it
     where: str, # file and cell, for errors
@@ -255,8 +264,8 @@ def nemo_gym_import(
     package, _, room = module.partition(".")
     if package != "gymenv_nb": return imported
     if room in TRAVELLING_ROOMS and name: return imported._replace(module=room)
-    if room in SHARED_ROOMS and name in NEMO_GYM_NAMES:
-        if ONLY_IN.get(name, version) == version: return imported._replace(module=NEMO_GYM_NAMES[name])
+    if found := nemo_gym_name(imported, version): return found
+    if room in SHARED_ROOMS and name in ONLY_IN:
         raise GymenvError(f"{where}: the server uses '{name}', which NeMo Gym {version} does not have. Export with nemo_gym={ONLY_IN[name]!r}, or do without it.")
     if not name: raise GymenvError(f"{where}: the server uses 'import {module}'. Write 'from gymenv_nb.resources import ...' with the names it uses.")
     raise GymenvError(f"{where}: the server uses '{name}' of {module}, which NeMo Gym does not have. "
@@ -1154,9 +1163,8 @@ ng_prepare_data "+config_paths=[{config}]" +output_dirpath=data/{name} +mode=exa
     "0.7": """# run the tests
 gym env test --resources-server {name}
 
-# check the manifest and the verifier's cases
+# check the manifest{cases}
 gym env validate {name}
-gym env test {name}
 
 # start the servers
 gym env start --environment {name} --model-type openai_model
@@ -1218,6 +1226,7 @@ def readme(
     needed: list, # lines of requirements.txt
     source: str, # name of the notebook
     version: str = VERSIONS[0], # of NeMo Gym
+    with_cases: bool = False, # whether there are cases of the verifier
 ) -> str: # text of README.md
     "The folder's README."
     name, card, examples = env.name, env.card, splits["example"]
@@ -1234,7 +1243,7 @@ def readme(
         "The first example:", quote(prompt_text(examples[0])),
         "# Example rollouts", f"`data/example_rollouts.jsonl` has one rollout of each example task, made with `{policy_name}`. Rewards: {rewards}.",
         "# Commands", "From the folder that holds `resources_servers/`, with the model's address in `env.yaml`:",
-        "```bash\n" + COMMANDS[version].format(name=name, config=f"resources_servers/{name}/configs/{name}.yaml", agent=f"{name}_{agent_of(env)}") + "\n```",
+        "```bash\n" + COMMANDS[version].format(name=name, config=f"resources_servers/{name}/configs/{name}.yaml", agent=f"{name}_{agent_of(env)}", cases=f" and the verifier's cases\ngym env test {name}" if with_cases else "") + "\n```",
         f"# Licensing information\nCode: Apache 2.0\nData: {card.license}",
         "Dependencies\n- nemo_gym: Apache 2.0" + "".join(f"\n- {o.partition('==')[0]}: {license_of(o)}" for o in needed[1:])]
     return "\n\n".join(parts) + "\n"
@@ -1340,7 +1349,7 @@ class Export:
     def next_commands(self) -> list: # shell commands, from the folder that holds `resources_servers/`
         "How to run the folder under NeMo Gym."
         name, root = self.path.name, self.path.parent.parent
-        first = COMMANDS[self.nemo_gym].format(name=name, config=f"resources_servers/{name}/configs/{name}.yaml", agent="").split("\n")
+        first = COMMANDS[self.nemo_gym].format(name=name, config=f"resources_servers/{name}/configs/{name}.yaml", agent="", cases="").split("\n")
         wanted = ("ng_test", "ng_run", "gym env test", "gym env validate", "gym env start")
         return [*([f"cd {root}"] if root != Path() else []), *(o for o in first if o.startswith(wanted))]
 
@@ -1392,7 +1401,8 @@ def export_code(
     travelling = closure(found, {server} | ({config_type} if config_type != "BaseResourcesServerConfig" else set()))
     check_defined(travelling, elsewhere)
     rewrite_imports(travelling, version)
-    allowed = {k: v for k, v in importable.items() if section(v.module) == 1 or v.module.partition(".")[0] in BROUGHT_BY_NEMO_GYM}
+    there = lambda o: section(o.module) == 1 or o.module.partition(".")[0] in ("nemo_gym", "resources_servers", *BROUGHT_BY_NEMO_GYM)
+    allowed = {k: v for k, v in ((k, nemo_gym_name(v, version) or v) for k, v in importable.items()) if there(v)}
     known = set(allowed).union(*(o.binds for o in travelling)) - RESERVED_NAMES | defined_for_tests(env)
     tests, notes = own_tests(cells, known, server, source)
     if not tests and not (notes and server_names(env)):
@@ -1506,7 +1516,7 @@ def folder_texts(
         "data/example_metrics.json": (json.dumps(example_metrics(splits["example"], name), indent=4), "as ng_prepare_data writes it"),
         "data/.gitignore": (DATA_GITIGNORE, "train and validation sets"),
         "requirements.txt": ("\n".join(needed) + "\n", ", ".join(needed)),
-        "README.md": (readme(env, splits, made, by, needed, code.source, version), "description, verification, tasks, licences, commands"),
+        "README.md": (readme(env, splits, made, by, needed, code.source, version, bool(cases)), "description, verification, tasks, licences, commands"),
     }
     if answers: texts["tests/server_answers.jsonl"] = jsonl(answers), f"{len(answers)} answers of {', '.join(server_names(env))}, played back in the test"
     if version == "0.4": return texts
