@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EVALUATED', 'FORMULAS', 'FUNCTIONS', 'WITH_TUPLES', 'DOMAIN_OF', 'ReasoningGymConfig', 'ReasoningGymVerifyRequest',
            'ReasoningGymVerifyResponse', 'runs_code', 'is_formula', 'as_tuples', 'ReasoningGym', 'task_sets',
-           'check_settings', 'entries_of', 'from_reasoning_gym']
+           'check_settings', 'written', 'generator', 'GeneratedTasks', 'from_reasoning_gym']
 
 # %% ../nbs/04_reasoning_gym.ipynb #19c1ae1d
 import ast
@@ -15,6 +15,7 @@ import json
 import re
 from contextlib import redirect_stdout
 from copy import deepcopy
+from fractions import Fraction
 from typing import Any, Dict, Optional
 
 from .contract import GymenvError
@@ -119,6 +120,7 @@ def check_settings(
     if name not in known:
         close = difflib.get_close_matches(str(name), known, 3) or sorted(known)
         raise GymenvError(f"reasoning-gym has no task set {name!r}. Did you mean {', '.join(close[:3])}? There are {len(known)}: reasoning_gym.factory.DATASETS.")
+    if not isinstance(settings, dict): raise GymenvError(f"{name}: settings {settings!r}. Give a dict: {name}=dict(...).")
     fields = set(known[name][1].__dataclass_fields__) - {"size", "seed"}
     for key, value in settings.items():
         if key not in fields: raise GymenvError(f"{name} has no setting {key!r}. It has {', '.join(sorted(fields)) or 'none'}.")
@@ -126,25 +128,55 @@ def check_settings(
         except (TypeError, ValueError): raise GymenvError(f"{name}: setting {key!r} is a {type(value).__name__}. The server's configuration holds it, so it must be JSON.") from None
 
 # %% ../nbs/04_reasoning_gym.ipynb #9a490d34
-def entries_of(
+def written(value) -> str:
+    "What JSON cannot hold and no scorer reads: a fraction as text. Raises TypeError for anything else."
+    if isinstance(value, Fraction): return str(value)
+    raise TypeError(f"a {type(value).__name__} is no JSON")
+
+
+def generator(
     names: list, # of task sets
     settings: dict, # of each of them
     size: int, # how many entries
     seed: int, # reasoning-gym's
-) -> list: # entries; of several sets a mixture
-    "What reasoning-gym generates. Raises `GymenvError` with its reason when it does not."
+): # reasoning-gym's data set; of several a mixture
+    "What makes the entries. Raises `GymenvError` with its reason when the settings do not do."
     import reasoning_gym
     from reasoning_gym.composite import DatasetSpec
-    made = []
     try:
-        with redirect_stdout(io.StringIO()): # one set prints dots
-            if len(names) == 1: found = reasoning_gym.create_dataset(names[0], size=size, seed=seed, **settings.get(names[0], {}))
-            else: found = reasoning_gym.create_dataset("composite", size=size, seed=seed, datasets=[DatasetSpec(o, 1., settings.get(o, {})) for o in names])
-            for i in range(size): made.append(found[i])
-    except Exception as e: raise GymenvError(f"reasoning-gym, {' and '.join(names)}: {error_text(e)}" + (f" (entry {len(made)})" if made else "") + ". Other settings or another size may do.") from e
-    return made
+        if len(names) == 1: return reasoning_gym.create_dataset(names[0], size=size, seed=seed, **settings.get(names[0], {}))
+        return reasoning_gym.create_dataset("composite", size=size, seed=seed, datasets=[DatasetSpec(o, 1., settings.get(o, {})) for o in names])
+    except Exception as e: raise GymenvError(f"reasoning-gym, {' and '.join(names)}: {error_text(e)}. Give other settings.") from e
 
 
+class GeneratedTasks(Tasks):
+    "Tasks whose rows are made when they are first read. Raises `GymenvError` when reasoning-gym cannot make one."
+    def __init__(self,
+        dataset, # reasoning-gym's
+        name: str, # for error messages
+        system: list, # messages before the question
+    ): self.dataset, self.name, self.system, self.made, self.verify_request = dataset, name, system, {}, ReasoningGymVerifyRequest
+
+    @property
+    def rows(self) -> list: return [self[i] for i in range(len(self))]
+
+    def __len__(self): return len(self.dataset)
+
+    def __getitem__(self, i):
+        where = range(len(self))[i]
+        if isinstance(i, slice): return self._like([self[o] for o in where])
+        if where not in self.made: self.made[where] = self.row(where)
+        return self.made[where]
+
+    def row(self, i: int) -> dict:
+        "Row `i`: the request, and reasoning-gym's entry as it is."
+        try:
+            with redirect_stdout(io.StringIO()): entry = self.dataset[i] # one set prints dots
+            made = json.loads(json.dumps(dict(question=entry["question"], answer=entry["answer"], metadata=entry["metadata"]), default=written))
+        except Exception as e: raise GymenvError(f"{self.name}, entry {i}: {error_text(e)}. Give other settings or another seed.") from e
+        return dict(responses_create_params=dict(input=[*self.system, dict(role="user", content=made["question"])]), **made)
+
+# %% ../nbs/04_reasoning_gym.ipynb #94b0bd10
 def from_reasoning_gym(
     name, # of a task set, or a list of names: a mixture in equal parts
     size: int = 500, # tasks
@@ -154,16 +186,18 @@ def from_reasoning_gym(
 ) -> Environment:
     "A task set of reasoning-gym as an environment. Raises `GymenvError` that says what there is when a set or a setting does not exist."
     names = [name] if isinstance(name, str) else list(name)
-    settings = {name: settings} if isinstance(name, str) else settings
+    settings = {o: v for o, v in ({name: settings} if isinstance(name, str) else settings).items() if v}
     if not names or size < 1 or len(set(names)) < len(names): raise GymenvError(f"reasoning-gym: {size} tasks of {names}. Give different names and a size of 1 or more.")
     if unused := set(settings) - set(names): raise GymenvError(f"reasoning-gym: settings for {', '.join(sorted(unused))}, which is none of {', '.join(names)}.")
     for o in names: check_settings(o, settings.get(o, {}))
-    entries = entries_of(names, settings, size, seed)
+    dataset = generator(names, settings, size, seed)
     from reasoning_gym.utils import SYSTEM_PROMPTS
     system = [dict(role="system", content=SYSTEM_PROMPTS.get(system_prompt, system_prompt))] if system_prompt else []
-    rows = [json.loads(json.dumps(dict(responses_create_params=dict(input=[*system, dict(role="user", content=o["question"])]), question=o["question"], answer=o["answer"], metadata=o["metadata"]))) for o in entries]
     title = f"reasoning_gym_{names[0] if len(names) == 1 else 'mixture'}"
-    server = ReasoningGym(config=ReasoningGymConfig(host="127.0.0.1", port=8000, entrypoint="app.py", name=title, settings={k: v for k, v in settings.items() if v}))
+    server = ReasoningGym(config=ReasoningGymConfig(host="127.0.0.1", port=8000, entrypoint="app.py", name=title, settings=settings))
     domains = {DOMAIN_OF.get(task_sets()[o][0].__module__.split(".")[1], "other") for o in names}
     card = Card(title, domains.pop() if len(domains) == 1 else "other", f"Tasks of reasoning-gym's {', '.join(names)}; reward by its own scorer for the text in <answer> tags.", source=f"generated by reasoning-gym ({', '.join(names)}, seed {seed})")
-    return Environment(server, Tasks(rows, ReasoningGymVerifyRequest, name=title), card)
+    return Environment(server, GeneratedTasks(dataset, title, system), card)
+
+# %% ../nbs/04_reasoning_gym.ipynb #fd5a8f1b
+__notebook__ = shipped_path("nbs", "04_reasoning_gym.ipynb") # whose cells `export` takes
