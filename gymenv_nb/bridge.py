@@ -184,18 +184,20 @@ def working_in(
 def load_server_module(
     folder, # a resources-server folder: `resources_servers/<name>` with app.py
     installed: bool = False, # whether its `nemo_gym` is the installed package instead of this library
+    entrypoint: str = "app.py", # what its configuration names
 ) -> ModuleType: # its app module
     "Load the `app.py` of a resources-server folder. Raises `GymenvError` that names what is missing, with the line that installs it."
     folder = Path(folder).resolve()
-    if not (folder/"app.py").is_file(): raise GymenvError(f"{folder}: no app.py. A resources server is a folder resources_servers/<name> with app.py.")
+    app = folder/entrypoint
+    if not app.is_file(): raise GymenvError(f"{folder}: no {entrypoint}. A resources server is a folder resources_servers/<name> with app.py.")
     space = folder_modules(folder, installed, fresh=True)
     with space.scope(), working_in(folder):
-        try: return importlib.import_module(f"resources_servers.{folder.name}.app")
+        try: return importlib.import_module(f"resources_servers.{folder.name}.{app.stem}")
         except ModuleNotFoundError as e:
             missing = e.name or ""
-            if missing.startswith("nemo_gym"): raise GymenvError(f"{folder/'app.py'}: {missing} is not covered by this library. " + ("Install it: pip install nemo-gym" if installed else "Run it inside NeMo Gym, or load it with nemo_gym='installed' where NeMo Gym is installed.")) from None
-            raise GymenvError(f"{folder/'app.py'}: no module {missing!r}. Install what the server needs: pip install {requirement_for(folder, missing)}") from None
-        except Exception as e: raise GymenvError(f"{folder/'app.py'}: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}") from e
+            if missing.startswith("nemo_gym"): raise GymenvError(f"{app}: {missing} is not covered by this library. " + ("Install it: pip install nemo-gym" if installed else "Run it inside NeMo Gym, or load it with nemo_gym='installed' where NeMo Gym is installed.")) from None
+            raise GymenvError(f"{app}: no module {missing!r}. Install what the server needs: pip install {requirement_for(folder, missing)}") from None
+        except Exception as e: raise GymenvError(f"{app}: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}") from e
 
 
 def requirement_for(
@@ -228,6 +230,7 @@ class ServerConfig:
     settings: dict # of the server: the fields of its configuration class
     agent: dict = field(default_factory=dict) # of the first agent that uses it: max_steps, datasets, ...
     agent_kind: str = "simple_agent" # its folder in responses_api_agents
+    entrypoint: str = "app.py" # the server's file
     datasets: list = field(default_factory=list) # of the agent, or of the server
 
     @property
@@ -276,4 +279,4 @@ def read_config(
     used_by = [(k, kind) for k, kind, o in agents if ((o.get("resources_server") or {}).get("name") in (name, None))] or [(k, kind) for k, kind, _ in agents]
     agent = raw[used_by[0][0]]["responses_api_agents"][used_by[0][1]] if used_by else {}
     datasets = agent.get("datasets") or settings.get("datasets") or []
-    return ServerConfig(path, name, {k: v for k, v in settings.items() if k not in ("entrypoint", "datasets")}, agent, used_by[0][1] if used_by else "simple_agent", [o for o in datasets if isinstance(o, dict)])
+    return ServerConfig(path, name, {k: v for k, v in settings.items() if k not in ("entrypoint", "datasets")}, agent, used_by[0][1] if used_by else "simple_agent", settings.get("entrypoint") or "app.py", [o for o in datasets if isinstance(o, dict)])

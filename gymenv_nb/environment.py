@@ -238,14 +238,15 @@ def folder_environment(
     nemo_gym: str = "gymenv_nb",
 ) -> Environment:
     "The environment of a resources-server folder: the server of its app.py, with the settings of its YAML file, and its training tasks, or its examples when it has none."
-    module = load_server_module(folder, installed=nemo_gym == "installed")
-    classes = server_classes(module)
-    if not classes: raise GymenvError(f"{folder/'app.py'}: no resources server. It needs a subclass of SimpleResourcesServer.")
+    if not (folder/"app.py").is_file(): load_server_module(folder) # says what is missing
     found = read_config(folder, config, values)
+    app = folder/found.entrypoint
+    classes = server_classes(load_server_module(folder, nemo_gym == "installed", found.entrypoint))
+    if not classes: raise GymenvError(f"{app}: no resources server. It needs a subclass of SimpleResourcesServer.")
     with working_in(folder):
         try: server = server_of(classes[-1], {**found.settings, "name": found.name}, ServerClient(servers=servers))
         except GymenvError: raise
-        except Exception as e: raise GymenvError(f"{folder/'app.py'}: {classes[-1].__name__} cannot be made: {error_text(e)}{f' ({place})' if (place := last_line(e).split(', in ')[0]) else ''}") from e
+        except Exception as e: raise GymenvError(f"{app}: {classes[-1].__name__} cannot be made: {error_text(e)}{f' ({place})' if (place := last_line(e).split(', in ')[0]) else ''}") from e
     licenses = [o["license"] for o in found.datasets if o.get("license") in LICENSES]
     domain = found.settings.get("domain")
     card = Card(re.sub(r"^[^a-z]+", "", re.sub(r"[^a-z0-9_]", "_", folder.name.lower())) or "server", domain if domain in DOMAINS else "other", str(found.settings.get("description") or "").strip() or folder.name, source=f"{folder.name}/data", license=(licenses or ["TBD"])[0])
