@@ -262,7 +262,7 @@ class Check:
         of = lambda file: [o for name in names if (self.folder(name) / file).is_file() for o in rows(self.folder(name) / file)]
         model = endpoint(of("data/example_rollouts.jsonl"), of("tests/server_answers.jsonl"))
         try:
-            with self.running(names, model): return {name: attempt(self.collected, name) for name in names}
+            with self.running(names, model), ThreadPoolExecutor(2) as pool: return dict(zip(names, pool.map(lambda name: attempt(self.collected, name), names)))
         except Failed as e: return dict.fromkeys(names, e)
 
 

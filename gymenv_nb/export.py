@@ -52,7 +52,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, BaseRunRequest, BaseVerifyRequest, GymenvError, describe_errors
-from .clients import is_server_ref
+from .clients import InProcessResponse, is_server_ref
 from .environment import Environment, cell_of, notebook_cells
 from .resources import BaseResourcesServerConfig, Session, is_seeded
 from .tasks import Tasks, prompt_text
@@ -1130,20 +1130,27 @@ def recorded_answers(
     made: list, # one rollout of each; their verdicts are replaced by those that the recorded answers led to
 ) -> list: # {"server", "path", "request", "answer"}
     "What the servers that this one asks say while the example rollouts are verified again."
-    client, said = env.server.server_client, []
+    client, said = env.server.server_client, {}
+    if client is None: raise GymenvError(f"{env.name}: its configuration names {', '.join(server_names(env))}, and there is no client to ask. Make the server with server_client=ServerClient(servers={{...}}).")
     ask = client.request
 
     async def request(server_name, url_path, method, **kwargs):
-        reply, body = await ask(server_name, url_path, method, **kwargs), kwargs.get("json")
-        said.append(dict(server=server_name, path=url_path, request=body.model_dump(mode="json", exclude_unset=True) if isinstance(body, BaseModel) else body, answer=json.loads(await reply.read())))
-        return reply
+        body = kwargs.get("json")
+        asked = dict(server=server_name, path=url_path, request=body.model_dump(mode="json", exclude_unset=True) if isinstance(body, BaseModel) else body)
+        key = json.dumps(asked)
+        if key not in said: # a question has one answer, also of a judge that would now give another
+            reply = await ask(server_name, url_path, method, **kwargs)
+            data = await reply.read()
+            if reply.status >= 400: raise GymenvError(f"{env.name}: {server_name} answered {url_path} with status {reply.status}: {data[:200].decode(errors='replace')}. Nothing was exported.")
+            said[key] = asked | dict(answer=json.loads(data))
+        return InProcessResponse(200, json.dumps(said[key]["answer"]).encode(), url_path)
 
     async def verify_all(): return [await verified_again(env, task, o["response"]) for task, o in zip(examples, made)]
     client.request = request
     try: verdicts = ThreadPoolExecutor(1).submit(asyncio.run, verify_all()).result() # a notebook's own loop is busy
     finally: del client.request
     for o, verdict in zip(made, verdicts): o |= {k: v for k, v in verdict.items() if k not in ("responses_create_params", "response")}
-    return [o for i, o in enumerate(said) if o not in said[:i]]
+    return list(said.values())
 
 # %% ../nbs/14_export.ipynb #a35b4b6b
 COMMANDS = {"0.4": """# run the tests
