@@ -1588,5 +1588,7 @@ def export(
         for o, target in zip(new, targets): kept += put_in_place(o, target)
     finally:
         for o in new: shutil.rmtree(o, ignore_errors=True)
+    elsewhere = folder.parent.parent / "environments" / name
+    if version == "0.4" and in_place and (elsewhere / MANIFEST).is_file(): notes.append(f"{elsewhere} is of an export for NeMo Gym 0.7 and does not fit this one: remove it")
     if not in_place: notes.append("NeMo Gym looks for servers in a folder named resources_servers: move it there to run it")
     return Export(folder, {k: said for k, (_, said) in texts.items()}, notes + ([f"kept from before: {', '.join(kept)}"] if kept else []), version)
