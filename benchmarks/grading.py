@@ -1,6 +1,6 @@
 """Every grader on 100 kB of adversarial text: the worst time of each, over all texts, and whether it is under 50 ms.
 
-    python benchmarks/grading.py [--size 100000] [--repeats 3]
+    python benchmarks/grading.py [--size 100000] [--repeats 3] [--only json]
 
 A time is processor time of the thread, so that other programs of the machine do not count; the slowest texts of each grader are timed again, and the least of their times counts. `math_equal` refuses long text at once; what it takes on short text is
 bounded by its own limit, and measured apart, by the clock.
@@ -77,10 +77,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", default="", help="a part of the graders' names")
     args = parser.parse_args()
     every, over = list(texts(args.size)), 0
     def report(name, f, given):
         global over
+        if args.only not in name: return
         worst, text = worst_of(f, given, args.repeats)
         over += worst >= LIMIT_MS
         print(f"{name:26s}{worst:8.1f} ms   {'under' if worst < LIMIT_MS else 'OVER '} {LIMIT_MS} ms   {text}", flush=True)

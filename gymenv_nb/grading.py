@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['BOX_OR_BRACES', 'INTEGER', 'EXPONENT', 'DECIMAL', 'FRACTION', 'INVISIBLE', 'MINUS_SIGNS', 'CURRENCY', 'A_DECIMAL',
            'A_RATIO', 'LONGEST_NUMBER', 'LARGEST_EXPONENT', 'NUMBER_IN_TEXT', 'CHOICE_SIGNS', 'LATEX_FONT', 'MARKUP',
-           'NO_WORD', 'ANSWER_WORD', 'IS_WORD', 'CHOOSE_WORD', 'FILLER', 'THE_ANSWER', 'NO_ARTICLE', 'LARGEST_TABLE',
+           'NO_WORD', 'ANSWER_WORD', 'IS_WORD', 'CHOOSE_WORD', 'FILLER', 'THE_ANSWER', 'NO_ARTICLE', 'LONGEST_WHOLE',
            'PIECE', 'DEEPEST_JSON', 'MOST_VALUES', 'MOST_CALLS', 'DELIMITERS', 'MATH_QUESTIONS', 'MATH_START',
            'MATH_WORKERS', 'MATH_QUEUES', 'LONGEST_FORMULA', 'last_tag', 'boxed', 'strip_thinking', 'parse_number',
            'same_number', 'last_number', 'plain_option', 'option_choice', 'bare_choice', 'stated_choices',
            'multiple_choice', 'exact_match', 'normalize_text', 'normalized_match', 'token_f1', 'common_subsequence',
-           'similarity', 'unique_keys', 'finite_float', 'parse_json', 'JsonVerdict', 'json_key', 'schema_validator',
-           'json_match', 'same_json', 'CallsVerdict', 'field_of', 'function_calls', 'best_assignment', 'calls_match',
-           'math_answer', 'math_worker', 'MathWorker', 'stop_math_workers', 'forget_math_workers', 'math_queue',
-           'ask_math_worker', 'plain_formula', 'is_word', 'repeats_forever', 'math_verdict', 'math_equal']
+           'similarity', 'unique_keys', 'finite_float', 'parse_json', 'JsonVerdict', 'json_key', 'fitting',
+           'schema_validator', 'json_match', 'same_json', 'CallsVerdict', 'field_of', 'function_calls',
+           'best_assignment', 'calls_match', 'math_answer', 'math_worker', 'MathWorker', 'stop_math_workers',
+           'forget_math_workers', 'math_queue', 'ask_math_worker', 'plain_formula', 'is_word', 'repeats_forever',
+           'math_verdict', 'math_equal']
 
 # %% ../nbs/03_grading.ipynb #344fdde3
 import atexit
@@ -262,7 +263,7 @@ def token_f1(
     return 2 * (Counter(said) & Counter(right)).total() / max(1, len(said) + len(right))
 
 # %% ../nbs/03_grading.ipynb #c5e8b5fc
-LARGEST_TABLE, PIECE = 10_000 ** 2, 1_000
+LONGEST_WHOLE, PIECE = 10_000, 1_000
 
 def common_subsequence(
     a: str, # a text
@@ -289,7 +290,8 @@ def similarity(
     a, b = answer[start:], expected[start:]
     end = len(os.path.commonprefix([a[::-1], b[::-1]]))
     a, b = a[:len(a) - end], b[:len(b) - end]
-    pieces = 1 if len(a) * len(b) <= LARGEST_TABLE else -(-max(len(a), len(b)) // PIECE)
+    longer = max(len(a), len(b))
+    pieces = 1 if longer <= LONGEST_WHOLE else -(-longer // PIECE)
     cuts = [(i * len(a) // pieces, i * len(b) // pieces) for i in range(pieces + 1)]
     common = start + end + sum(common_subsequence(a[i:i_end], b[j:j_end]) for (i, j), (i_end, j_end) in zip(cuts, cuts[1:]))
     return 2 * common / (len(answer) + len(expected))
@@ -352,6 +354,14 @@ def json_key(
     if isinstance(value, list): return "array", *map(json_key, value)
     return type(value) if isinstance(value, (bool, str)) or value is None else "number", value
 
+def fitting(
+    validator, # of jsonschema
+    schemas: list, # the alternatives
+    value, # parsed JSON
+) -> int: # how many alternatives fit
+    "The number of schemas that a value fits."
+    return sum(next(validator.descend(value, o), None) is None for o in schemas)
+
 @lru_cache(maxsize=256)
 def schema_validator(
     schema: str, # a JSON schema as JSON
@@ -362,12 +372,16 @@ def schema_validator(
     from jsonschema_specifications import REGISTRY
     def unique_items(validator, wanted, value, schema):
         if wanted is True and isinstance(value, list) and len(set(map(json_key, value))) < len(value): yield ValidationError("an item stands twice")
+    def any_of(validator, schemas, value, schema):
+        if not any(fitting(validator, [o], value) for o in schemas): yield ValidationError("fits no schema of anyOf")
+    def one_of(validator, schemas, value, schema):
+        if (count := fitting(validator, schemas, value)) != 1: yield ValidationError(f"fits {count} schemas of oneOf instead of one")
     try:
         parsed = json.loads(schema)
         kind = validator_for(parsed, default=Draft202012Validator)
         kind.check_schema(parsed)
     except (ValueError, TypeError, AttributeError, RecursionError, SchemaError) as e: raise ValueError(f"the schema is no JSON schema ({str(e)[:200]}); correct the task") from None
-    return extend(kind, {"uniqueItems": unique_items})(parsed, registry=REGISTRY)
+    return extend(kind, {"uniqueItems": unique_items, "anyOf": any_of, "oneOf": one_of})(parsed, registry=REGISTRY)
 
 # %% ../nbs/03_grading.ipynb #306c26ab
 def json_match(
