@@ -29,7 +29,7 @@ from .bridge import load_server_module, read_config, server_classes, working_in
 from .clients import ServerClient
 from .contract import DOMAINS, GymenvError, patch
 from .gymnasium import has_steps
-from .resources import error_text, last_line, server_of, verify_request_type
+from .resources import client_for, error_text, last_line, server_of, verify_request_type
 from .tasks import Tasks, shipped_path
 
 # %% ../nbs/04_environment.ipynb #627fcfb0
@@ -75,6 +75,7 @@ class Environment:
         seed: int = 0, # of the generator, or of the choice among a fixed set
     ) -> Tasks: # validated for this environment's verify
         "So many tasks. Raises `GymenvError` when a row is invalid or there are too few."
+        if num_tasks is not None and (not isinstance(num_tasks, int) or num_tasks < 1): raise GymenvError(f"{self.name}: {str(num_tasks)[:40]!r} is no number of tasks. Give a number from 1 on, or a `Tasks`.")
         if isinstance(self.tasks, Callable) and not isinstance(self.tasks, Tasks):
             wanted = 500 if num_tasks is None else num_tasks
             tasks = Tasks(list(islice(self.tasks(wanted, seed), wanted)), self.verify_request, name=getattr(self.tasks, "__name__", "tasks"))
@@ -245,7 +246,7 @@ def folder_environment(
     if not classes: raise GymenvError(f"{app}: no resources server. It needs a subclass of SimpleResourcesServer.")
     with working_in(folder):
         try: server = server_of(classes[-1], {**found.settings, "name": found.name}, ServerClient(servers=servers))
-        except GymenvError: raise
+        except GymenvError as e: raise GymenvError(f"{found.path}: {str(e).split('. Give the field')[0]}. Set it there, or give what it refers to: load_environment(..., values={{...}}).") from None
         except Exception as e: raise GymenvError(f"{app}: {classes[-1].__name__} cannot be made: {error_text(e)}{f' ({place})' if (place := last_line(e).split(', in ')[0]) else ''}") from e
     licenses = [o["license"] for o in found.datasets if o.get("license") in LICENSES]
     domain = found.settings.get("domain")
@@ -255,15 +256,21 @@ def folder_environment(
 
 
 def load_environment(
-    what, # a name, or the path of a notebook, a module or a resources-server folder (NeMo Gym's too); an Environment is returned as it is
+    what, # a name, "reasoning_gym:spell_backward", or the path of a notebook, a module or a resources-server folder (NeMo Gym's too); an Environment is returned as it is
     config: str | None = None, # of a folder: a file of its `configs/`; None: that of its name
     values: dict | None = None, # of a folder: values that its configuration refers to, e.g. dict(judge_base_url="http://...")
-    servers: dict | None = None, # of a folder: what the names of other servers stand for, e.g. dict(judge_model=policy())
+    servers: dict | None = None, # what the names of other servers stand for, e.g. dict(judge_model=policy())
     nemo_gym: str = "gymenv_nb", # of a folder: what stands for `nemo_gym`, "gymenv_nb" or the "installed" package
 ) -> Environment:
     "An environment from wherever it is. Raises `GymenvError` that says what there is when it is not found."
     if isinstance(what, Environment): return what
     name, path = str(what), Path(what)
+    if servers and not path.is_dir():
+        env = load_environment(what)
+        return Environment(type(env.server)(config=env.server.config, server_client=client_for(type(env.server), ServerClient(servers={**getattr(env.server.server_client, "servers", {}), **servers}))), env.tasks, env.card, env.max_steps, env.agent)
+    if name.startswith("reasoning_gym:"):
+        from gymenv_nb.reasoning import from_reasoning_gym
+        return from_reasoning_gym(name.partition(":")[2])
     if path.is_dir() and not (name in example_names() and not (path/"app.py").is_file()): return folder_environment(path.resolve(), config, values, servers, nemo_gym) # a run may lie in a folder that is called like its environment
     if path.suffix == ".ipynb": return environment_in(notebook_module(path), name)
     if path.suffix == ".py":
