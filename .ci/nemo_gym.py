@@ -108,7 +108,7 @@ def recorded_turn(request, rollouts, answers):
         prompt = messages(rollout["responses_create_params"])
         if [(o.get("role"), text_of(o)) for o in items[:len(prompt)]] != prompt: continue
         left = rollout["response"]["output"][len(items) - len(prompt):]
-        end = next((i for i, o in enumerate(left) if o["type"] == "function_call_output"), len(left))
+        end = next((i for i, o in enumerate(left) if o["type"] == "function_call_output" or o.get("role") == "user"), len(left)) # where the environment answers
         return left[:end], rollout["response"].get("incomplete_details") if end == len(left) else None
     raise KeyError("no example rollout begins like this request")
 

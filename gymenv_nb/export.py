@@ -1576,6 +1576,7 @@ def export(
     if len(train) < NUM_EXAMPLES: raise GymenvError(f"{name}: {len(train)} training tasks; an export needs at least {NUM_EXAMPLES}.")
     if rollouts is None: examples, (made, by) = train.rows[:NUM_EXAMPLES], rollouts_of_policy(env, train[:NUM_EXAMPLES], policy)
     else: examples, made, by = rollouts_of_run(rollouts, name)
+    for o in made: o[AGENT_REF_KEY_NAME] = dict(name=f"{name}_{agent_of(env)}") # as the configuration names it
     if not has_steps(env): check_fields(examples, made, type(env.server).__name__)
     texts = folder_texts(env, code, dict(train=train.rows, validation=validation.rows, example=examples), made, by, needed, version)
     beside, notes, kept, new = f"environments/{name}/", code.notes, [], []
