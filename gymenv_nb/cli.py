@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'EnvironmentArgument', 'PolicyOption', 'ModelOption', 'ThinkingOption', 'TemperatureOption', 'TokensOption',
-           'TasksOption', 'RepeatsOption', 'SeedOption', 'VerifyInOption', 'ToOption', 'NemoGymOption', 'policy_of',
-           'new', 'list_environments', 'test', 'serve_environment', 'collect', 'profile', 'compare', 'reverify',
-           'export', 'pipeline', 'main']
+           'TasksOption', 'RepeatsOption', 'SeedOption', 'VerifyInOption', 'ToOption', 'ConfigOption', 'SetOption',
+           'ServerOption', 'NemoGymOption', 'policy_of', 'pairs', 'environment_of', 'new', 'list_environments', 'test',
+           'serve_environment', 'collect', 'profile', 'compare', 'reverify', 'export', 'pipeline', 'main']
 
 # %% ../nbs/16_cli.ipynb #8254d091
 import sys
@@ -33,14 +33,32 @@ RepeatsOption = Annotated[int, typer.Option("--repeats", "-r", min=1, help="Roll
 SeedOption = Annotated[int, typer.Option("--seed", help="Of the tasks and of the sampling.")]
 VerifyInOption = Annotated[Optional[str], typer.Option("--verify-in", metavar="processes|threads", help="Where the server's code runs; processes, which can be ended whatever they do, unless it holds what cannot be copied.")]
 ToOption = Annotated[Optional[Path], typer.Option("--to", help="Folder of the run; runs/NAME-HASH when not given, the hash being of the settings.")]
+ConfigOption = Annotated[Optional[str], typer.Option("--config", metavar="FILE", help="Of a resources-server folder: a file of its configs/; that of its name when not given.")]
+SetOption = Annotated[Optional[list[str]], typer.Option("--set", metavar="NAME=VALUE", help="A value that the folder's configuration refers to, such as judge_base_url. May be repeated.")]
+ServerOption = Annotated[Optional[list[str]], typer.Option("--server", metavar="NAME=POLICY", help="What a server that the environment calls stands for, such as its judge: embedded, a model or an endpoint. May be repeated.")]
 NemoGymOption = Annotated[str, typer.Option("--nemo-gym", metavar="0.4|0.7", help="Version of NeMo Gym that the folder is for; 0.4 is the shape of 0.4 to 0.6.")]
 
 
 def policy_of(name: str, model: str | None, thinking: bool | None, temperature: float | None, max_output_tokens: int | None):
     "The policy that the options name."
     from gymenv_nb.policy import policy
+    if model and "://" not in name: raise GymenvError(f"--model {model}: it names a model of an endpoint. {name!r} is no URL; a model of your own is --policy {model}.")
     options = dict(model=model, thinking=thinking, temperature=temperature, max_output_tokens=max_output_tokens)
     return policy(name, **{k: v for k, v in options.items() if v is not None})
+
+
+def pairs(words: list[str] | None, option: str) -> dict:
+    "NAME=VALUE words as a dict."
+    found = [o.partition("=") for o in words or []]
+    for name, sign, value in found:
+        if not (name and sign): raise GymenvError(f"{option} {name}: write {option} NAME=VALUE.")
+    return {name: value for name, _, value in found}
+
+
+def environment_of(env: str, config: str | None = None, values: list[str] | None = None, servers: list[str] | None = None):
+    "The environment that the options name."
+    from gymenv_nb.environment import load_environment
+    return load_environment(env, config, pairs(values, "--set"), {k: policy_of(v, None, None, None, None) for k, v in pairs(servers, "--server").items()})
 
 # %% ../nbs/16_cli.ipynb #08dd7ec5
 @app.command()
@@ -81,13 +99,12 @@ def serve_environment(env: Annotated[Optional[str], typer.Argument(metavar="[ENV
                       policy: Annotated[Optional[str], typer.Option("--policy", "-p", help="Serve this policy instead: embedded, a Hugging Face id or folder of a model, or the URL of an endpoint.")] = None,
                       port: Annotated[int, typer.Option(help="On 127.0.0.1; 0 takes a free one.")] = 8000,
                       model: Annotated[Optional[str], typer.Option("--model", help="Name under which the policy is served; for an endpoint that has several, the one that is asked.")] = None,
-                      thinking: ThinkingOption = None, temperature: TemperatureOption = None, max_output_tokens: TokensOption = None):
+                      thinking: ThinkingOption = None, temperature: TemperatureOption = None, max_output_tokens: TokensOption = None, config: ConfigOption = None, values: SetOption = None, servers: ServerOption = None):
     "Serve over HTTP on 127.0.0.1 an environment's resources server (/seed_session, /verify, /aggregate_metrics and its tools), or with --policy an OpenAI-compatible endpoint (/v1/responses, /v1/chat/completions, /v1/models)."
     if (env is None) == (policy is None): raise GymenvError("serve: give an environment, or --policy, and not both.")
     if policy is None:
-        from gymenv_nb.environment import load_environment
         from gymenv_nb.resources import serve
-        return serve(load_environment(env).server, port)
+        return serve(environment_of(env, config, values, servers).server, port)
     from gymenv_nb.policy import serve_policy
     elsewhere = "://" in policy
     chosen = policy_of(policy, model if elsewhere else None, thinking, temperature, max_output_tokens)
@@ -99,12 +116,12 @@ def serve_environment(env: Annotated[Optional[str], typer.Argument(metavar="[ENV
 def collect(env: EnvironmentArgument, policy: PolicyOption = "embedded", tasks: TasksOption = 32, repeats: RepeatsOption = 16, to: ToOption = None, seed: SeedOption = 0,
             model: ModelOption = None, thinking: ThinkingOption = None, temperature: TemperatureOption = None, max_output_tokens: TokensOption = None,
             ray: Annotated[Optional[str], typer.Option("--ray", metavar="ADDRESS", help="Sample on a Ray cluster: its address, 'auto', or 'local' for this machine.")] = None,
-            verify_in: VerifyInOption = None,
+            verify_in: VerifyInOption = None, config: ConfigOption = None, values: SetOption = None, servers: ServerOption = None,
             dry: Annotated[bool, typer.Option("--dry", help="Only begin, for about ten seconds, and say how long the whole will take. What is made is kept.")] = False):
     "Collect rollouts into a folder. The same command goes on where it stopped."
     from gymenv_nb.rollouts import collect as collect_rollouts, estimate
     chosen = policy_of(policy, model, thinking, temperature, max_output_tokens)
-    typer.echo(repr((estimate if dry else collect_rollouts)(env, chosen, repeats, to, tasks, seed, ray=True if ray == "local" else ray, verify_in=verify_in)))
+    typer.echo(repr((estimate if dry else collect_rollouts)(environment_of(env, config, values, servers), chosen, repeats, to, tasks, seed, ray=True if ray == "local" else ray, verify_in=verify_in)))
 
 
 @app.command()
@@ -113,6 +130,7 @@ def profile(env: Annotated[str, typer.Argument(metavar="ENV|RUN", help="An envir
             model: ModelOption = None, thinking: ThinkingOption = None, temperature: TemperatureOption = None, max_output_tokens: TokensOption = None,
             pass_threshold: Annotated[float, typer.Option("--pass-threshold", help="Least reward that counts as passed.")] = 1.,
             answer_key: Annotated[Optional[str], typer.Option("--answer-key", help="Field of the rows that holds the extracted answer, for majority@k.")] = None,
+            config: ConfigOption = None, values: SetOption = None, servers: ServerOption = None,
             subset: Annotated[Optional[Path], typer.Option("--subset", metavar="FILE", help="Also write the tasks that GRPO can learn from, as .jsonl.")] = None):
     "The reward profile: tables beside the rollouts, plots, and report.html."
     from gymenv_nb.plots import report, save_plots
@@ -120,7 +138,7 @@ def profile(env: Annotated[str, typer.Argument(metavar="ENV|RUN", help="An envir
     from gymenv_nb.rollouts import Run, collect as collect_rollouts
     rollouts = Path(env).suffix == ".jsonl"
     is_run = Path(env).is_dir() and not (Path(env)/"app.py").is_file()
-    run = Path(env) if rollouts else Run(env) if is_run and (Path(env)/"run.json").is_file() else Path(env) if is_run else collect_rollouts(env, policy_of(policy, model, thinking, temperature, max_output_tokens), repeats, to, tasks, seed)
+    run = Path(env) if rollouts else Run(env) if is_run and (Path(env)/"run.json").is_file() else Path(env) if is_run else collect_rollouts(environment_of(env, config, values, servers), policy_of(policy, model, thinking, temperature, max_output_tokens), repeats, to, tasks, seed)
     found = profile_run(run, pass_threshold, answer_key)
     folder, stem = found.path.parent, "" if found.path.stem == "rollouts" else f"{found.path.stem}_"
     typer.echo(repr(found))
@@ -148,10 +166,11 @@ def compare(a: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a ru
 
 @app.command()
 def reverify(run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, or a .jsonl of rollouts.")], env: EnvironmentArgument,
-             to: Annotated[Optional[Path], typer.Option("--to", help="Folder of the new run; RUN-HASH when not given, the hash being of the verifier.")] = None, verify_in: VerifyInOption = None):
+             to: Annotated[Optional[Path], typer.Option("--to", help="Folder of the new run; RUN-HASH when not given, the hash being of the verifier.")] = None, verify_in: VerifyInOption = None,
+             config: ConfigOption = None, values: SetOption = None, servers: ServerOption = None):
     "Apply a verifier as it is now to the responses of a run, without sampling."
     from gymenv_nb.rollouts import reverify as reverify_run
-    typer.echo(repr(reverify_run(run, env, to, verify_in=verify_in)))
+    typer.echo(repr(reverify_run(run, environment_of(env, config, values, servers), to, verify_in=verify_in)))
 
 
 @app.command()
