@@ -24,12 +24,12 @@ def texts(size):
         text = piece * (size // len(piece))
         for name, frame in (("", "{}"), ("in a tag", "<answer>{}x</answer>"), ("in a box", r"\boxed{{{}}}")):
             yield f"{piece!r} {name}", frame.format(text)
-    for name, value in (("ints", list(range(size // 6))), ("ones", [1] * (size // 3)), ("many small", [1] * 1999), ("strings", ["x" * 40] * 1999), ("objects", [{"a": 1, "b": "x"}] * 650), ("wrong objects", [{"a": "1", "c": {}}] * 650),
-                        ("one string", "x" * size), ("keys", {f"k{i}": i for i in range(1999)}), ("long keys", {"k" * 40 + str(i): {} for i in range(1999)}), ("floats", [1.5] * 1999), ("empty lists", [[]] * 1999), ("huge ints", [10 ** 4000] * (size // 4002))):
+    for name, value in (("ints", list(range(size // 6))), ("ones", [1] * (size // 3)), ("many small", [1] * 999), ("strings", ["x" * 90] * 999), ("objects", [{"a": 1, "b": "x"}] * 330), ("wrong objects", [{"a": "1", "c": {}}] * 330),
+                        ("one string", "x" * size), ("keys", {f"k{i}": i for i in range(999)}), ("long keys", {"k" * 90 + str(i): {} for i in range(999)}), ("floats", [1.5] * 999), ("empty lists", [[]] * 999), ("huge ints", [10 ** 4000] * (size // 4002))):
         yield f"JSON {name}", json.dumps(value)
     deep = "x" * (size - 100)
     yield "JSON deep string", "[" * 49 + json.dumps(deep) + "]" * 49
-    yield "JSON wide and deep", "[" * 45 + ",".join(["1"] * 1900) + "]" * 45
+    yield "JSON wide and deep", "[" * 45 + ",".join(["1"] * 950) + "]" * 45
     yield "letters", "".join(chr(0x4E00 + i % 20_000) for i in range(size))
     yield "numbers", " ".join(map(str, range(size // 6)))
 

@@ -297,7 +297,7 @@ def similarity(
     return 2 * common / (len(answer) + len(expected))
 
 # %% ../nbs/03_grading.ipynb #0c04012f
-DEEPEST_JSON, MOST_VALUES = 50, 2_000
+DEEPEST_JSON, MOST_VALUES = 50, 1_000
 
 def unique_keys(
     pairs: list, # (key, value) of an object
