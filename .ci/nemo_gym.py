@@ -109,7 +109,10 @@ def recorded_turn(request, rollouts, answers):
         if [(o.get("role"), text_of(o)) for o in items[:len(prompt)]] != prompt: continue
         left = rollout["response"]["output"][len(items) - len(prompt):]
         end = next((i for i, o in enumerate(left) if o["type"] == "function_call_output" or o.get("role") == "user"), len(left)) # where the environment answers
-        return left[:end], rollout["response"].get("incomplete_details") if end == len(left) else None
+        turn = left[:end]
+        if not any(o["type"] in ("message", "function_call") for o in turn): # an answer that ended in its thinking; simple_agent would ask again without end
+            turn = [*turn, dict(type="message", id="msg_0", role="assistant", status="completed", content=[dict(type="output_text", text="", annotations=[])])]
+        return turn, rollout["response"].get("incomplete_details") if end == len(left) else None
     raise KeyError("no example rollout begins like this request")
 
 
@@ -170,7 +173,8 @@ class Check:
         if self.is_new(name) and (lines := [o for o in said.split("\n") if "deprecat" in o.lower()]): raise Failed("\n".join(lines))
 
     def names(self):
-        from gymenv_nb.export import NEMO_GYM_NAMES, ONLY_IN
+        try: from gymenv_nb.export import NEMO_GYM_NAMES, ONLY_IN
+        except ImportError: raise Failed(f"{sys.executable} has no gymenv_nb, whose names are looked up") from None
         table = [(module, name, ONLY_IN.get(name, self.version) == self.version) for name, module in NEMO_GYM_NAMES.items()]
         self.run("python", "-c", CHECK_NAMES, said=json.dumps(table))
         return f"{len(table)} as export has them"
@@ -272,6 +276,11 @@ def attempt(check, *args):
     except Failed as e: return e
 
 
+def environment_of(folder):
+    "Where the manifest of a folder for 0.7 is."
+    return folder.resolve().parent.parent / "environments" / folder.resolve().name
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path, help="exported resources_servers/<name>; for 0.7 with environments/<name> beside resources_servers")
@@ -281,6 +290,7 @@ def main():
     for folder in args.folders:
         if not (folder / "app.py").is_file(): parser.error(f"{folder}: no app.py; export first: gymenv export {folder.name}")
         if args.version == "0.4" and (folder / "task_data.py").is_file(): parser.error(f"{folder}: exported for NeMo Gym 0.7; run it with --version 0.7")
+        if (folder / "task_data.py").is_file() and not environment_of(folder).is_dir(): parser.error(f"{folder}: exported for NeMo Gym 0.7, but there is no {environment_of(folder)}")
     ready, (wanted, packages) = args.venv and args.venv.exists(), VERSIONS[args.version]
     python = ready or python_of(wanted)
     if not python:
@@ -293,8 +303,7 @@ def main():
         ignore = shutil.ignore_patterns(".venv", "__pycache__", ".pytest_cache", ".ruff_cache")
         for name, folder in zip(names, args.folders):
             shutil.copytree(folder, place / "resources_servers" / name, ignore=ignore)
-            beside = folder.resolve().parent.parent / "environments" / name
-            if (folder / "task_data.py").is_file(): shutil.copytree(beside, place / "environments" / name, ignore=ignore)
+            if (folder / "task_data.py").is_file(): shutil.copytree(environment_of(folder), place / "environments" / name, ignore=ignore)
         venv = args.venv or Path(work) / "venv"
         if not ready:
             needed = {line for name in names for line in (place / "resources_servers" / name / "requirements.txt").read_text().split("\n") if line and "nemo-gym" not in line}

@@ -958,7 +958,7 @@ class Values(ast.NodeTransformer):
 def plain_assertion(
     node: ast.AST, # a statement
     server: str, # name of the class
-    values: dict, # names of loops to the nodes of their values
+    values: dict, # names to the nodes of their values
 ) -> tuple | None: # (response, the task's fields, reward), or None when it says something else
     "What `assert await reward(Server, response, field=value) == number` says."
     if not (isinstance(node, ast.Assert) and isinstance(node.test, ast.Compare) and len(node.test.ops) == 1 and isinstance(node.test.ops[0], ast.Eq) and isinstance(node.test.left, ast.Await)): return None
@@ -978,10 +978,11 @@ def plain_assertions(
     source: str, # a test cell
     server: str, # name of the class
 ) -> list: # of (response, fields, reward)
-    "What a cell says of rewards, loops over literal values included."
+    "What a cell says of rewards, with names that stand for literal values, and loops over them."
     def of(nodes, values):
         for node in nodes:
-            if isinstance(node, ast.For) and isinstance(node.target, ast.Name) and isinstance(node.iter, (ast.Tuple, ast.List)):
+            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name): values = values | {node.targets[0].id: node.value}
+            elif isinstance(node, ast.For) and isinstance(node.target, ast.Name) and isinstance(node.iter, (ast.Tuple, ast.List)):
                 for o in node.iter.elts: yield from of(node.body, values | {node.target.id: o})
             elif found := plain_assertion(node, server, values): yield found
     return list(of(ast.parse(source).body, {}))
