@@ -625,7 +625,7 @@ def turns_of(output):
 
 RECORDED_CLIENT = '''def recorded_client():
     """A client of servers that answer as they did when the example rollouts were verified."""
-    answers = read_rows("../tests/server_answers.jsonl")
+    answers = read_rows(Path(__file__).parent / "server_answers.jsonl")
 
     async def post(server_name, url_path, **kwargs):
         body = kwargs.get("json")
