@@ -20,7 +20,7 @@ __all__ = ['VERSIONS', 'NEMO_GYM_NAMES', 'ONLY_IN', 'SHARED_ROOMS', 'TRAVELLING_
            'verified_again', 'recorded_answers', 'verification_logic', 'tool_list', 'prose', 'quote', 'license_of',
            'readme', 'tidy', 'file_hashes', 'check_target', 'added', 'put_in_place', 'Export', 'Code', 'export_code',
            'app_source', 'policy_name', 'rollouts_of_policy', 'rollouts_of_run', 'check_fields', 'jsonl',
-           'folder_texts', 'write_folder', 'export']
+           'environment_texts', 'folder_texts', 'write_folder', 'export']
 
 # %% ../nbs/14_export.ipynb #e24faa8c
 import ast
@@ -893,7 +893,7 @@ def field_of(
     default = " = None" if said == dict(default=None) else f" = Field({', '.join(f'{k}={json_literal(v)}' for k, v in said.items())})" if said else ""
     return f"{name if plain else 'field_' + re.sub(r'[^a-zA-Z0-9]', '_', name)}: {kind}{' | None' if may_lack else ''}{default}"
 
-
+# %% ../nbs/14_export.ipynb #c0df9c4e
 def task_data_source(
     request: type, # the verify request
     found: list, # pieces that travel
@@ -954,7 +954,7 @@ class Values(ast.NodeTransformer):
     def __init__(self, values: dict): self.values = values
     def visit_Name(self, node): return self.values.get(node.id, node)
 
-
+# %% ../nbs/14_export.ipynb #5972af0c
 def plain_assertion(
     node: ast.AST, # a statement
     server: str, # name of the class
@@ -1493,6 +1493,21 @@ def jsonl(
     "Rows as a JSONL file has them."
     return "".join(json.dumps(o, ensure_ascii=False) + "\n" for o in rows)
 
+# %% ../nbs/14_export.ipynb #9ca5cf64
+def environment_texts(
+    env: Environment,
+    cases: Cases | None, # of the verifier
+    holder: str, # who has the copyright
+) -> dict: # path from the folder that holds resources_servers/ to (text, what it is in words)
+    "The files of environments/<name>/, which NeMo Gym has from 0.6 on."
+    name, beside = env.name, f"environments/{env.name}"
+    return {
+        f"{beside}/manifest.yaml": (manifest_yaml(env, cases, holder), "what NeMo Gym's catalogue knows of it"),
+        f"{beside}/config.yaml": (yaml.safe_dump(dict(config_paths=[f"resources_servers/{name}/configs/{name}.yaml"])), "starts it"),
+        f"{beside}/README.md": (f"# {name}\n\n{prose(env.card.description)} See `resources_servers/{name}/README.md`.\n", "points to the server's"),
+        f"{beside}/data/.gitignore": (DATA_GITIGNORE, "what is not kept"),
+    }
+
 
 def folder_texts(
     env: Environment,
@@ -1532,15 +1547,9 @@ def folder_texts(
     check_task_data(schema, {f"{k}.jsonl": v for k, v in splits.items()}, name)
     texts["task_data.py"] = schema, "the fields of a task; all rows pass"
     if cases: texts["tests/verifier_cases.jsonl"] = jsonl(cases.rows), f"{len(cases.rows)} cases of the verifier, rewards {cases.low:g} to {cases.high:g}"
-    beside = f"environments/{name}"
-    return texts | {
-        f"{beside}/manifest.yaml": (manifest_yaml(env, cases, holder), "what NeMo Gym's catalogue knows of it"),
-        f"{beside}/config.yaml": (yaml.safe_dump(dict(config_paths=[f"resources_servers/{name}/configs/{name}.yaml"])), "starts it"),
-        f"{beside}/README.md": (f"# {name}\n\n{prose(env.card.description)} See `resources_servers/{name}/README.md`.\n", "points to the server's"),
-        f"{beside}/data/.gitignore": (DATA_GITIGNORE, "what is not kept"),
-    }
+    return texts | environment_texts(env, cases, holder)
 
-
+# %% ../nbs/14_export.ipynb #0a0b2056
 def write_folder(
     folder: Path, # empty
     texts: dict, # relative path to text
@@ -1555,7 +1564,7 @@ def write_folder(
     (folder / MANIFEST).write_text(json.dumps(dict(environment=name, files=file_hashes(folder)), indent=1), encoding="utf-8")
     return notes
 
-
+# %% ../nbs/14_export.ipynb #354ac40e
 def export(
     env: Environment, # from `load_environment`, or made in this notebook
     folder, # the target, `resources_servers/<name>`; a former export is replaced
