@@ -100,6 +100,7 @@ def parse_number(
     if isinstance(value, int): return Fraction(value)
     if isinstance(value, float): return Fraction(repr(value)) if isfinite(value) else None
     if not isinstance(value, str) or len(value) > LONGEST_NUMBER: return None
+    if value.isascii() and value.lstrip("-").isdigit() and value.count("-") < 2: return Fraction(int(value)) # nearly all of them
     text = value.translate(MINUS_SIGNS).replace("{,}", ",").replace(r"\!", "")
     text = text.strip().removeprefix(r"\(").removesuffix(r"\)")
     around = string.whitespace + "*_`" + CURRENCY
@@ -129,7 +130,8 @@ def same_number(
     if right is None: raise ValueError(f"expected answer {expected!r} is not a number; correct the task")
     if not (isfinite(tolerance) and tolerance >= 0): raise ValueError(f"tolerance {tolerance!r} must be a finite number of at least 0")
     number = parse_number(answer)
-    return number is not None and abs(number - right) <= parse_number(float(tolerance)) * max(1, abs(right))
+    if number == right or number is None or not tolerance: return number == right
+    return abs(number - right) <= parse_number(float(tolerance)) * max(1, abs(right))
 
 # %% ../nbs/03_grading.ipynb #e313b4d4
 NUMBER_IN_TEXT = re.compile(

@@ -9,8 +9,8 @@ __all__ = ['LIBRARIES', 'NEMO_GYM_MCP_SESSION_TOKEN_HEADER', 'NEMO_GYM_MCP_METAD
            'BaseResponsesAPIAgent', 'SimpleResponsesAPIAgent', 'is_kind', 'is_own', 'client_for', 'server_of',
            'verify_request_type', 'last_line', 'error_text', 'Reply', 'failed', 'in_process_app', 'PlainRoute',
            'plain_route', 'plain_routes', 'json_reply', 'Session', 'response_of', 'jsonable', 'verify', 'verified',
-           'is_seeded', 'reward', 'call_tool', 'web_app', 'serve_app', 'serve', 'MCPSessionError', 'MCPServerMetadata',
-           'gym_tool', 'TokenMiddleware', 'MCPResourcesServer', 'call_over_mcp', 'mcp_tools']
+           'is_seeded', 'reward', 'call_tool', 'web_app', 'DirectApp', 'serve_app', 'serve', 'MCPSessionError',
+           'MCPServerMetadata', 'gym_tool', 'TokenMiddleware', 'MCPResourcesServer', 'call_over_mcp', 'mcp_tools']
 
 # %% ../nbs/02_resources.ipynb #02db32f3
 import functools
@@ -35,6 +35,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
+from starlette.middleware.sessions import SessionMiddleware
 from starlette.routing import Match, Route
 
 from .contract import (
@@ -84,8 +85,6 @@ class SimpleServer(BaseServer):
 
     def setup_session_middleware(self, app: FastAPI) -> None:
         "Give each client a session id in a signed cookie."
-        from starlette.middleware.sessions import SessionMiddleware
-
         @app.middleware("http")
         async def add_session_id(request: Request, call_next):
             request.session[SESSION_ID_KEY] = request.session.get(SESSION_ID_KEY, str(uuid4()))
@@ -499,6 +498,44 @@ def web_app(
     return app
 
 
+class DirectApp:
+    "An ASGI app in front of a server's own: routes that need no framework are answered without it, with the same cookies; all else goes to the app."
+    def __init__(self,
+        server, # resources-server instance
+    ):
+        self.app, self.plain = web_app(server), {}
+        if type(server).setup_exception_middleware is SimpleServer.setup_exception_middleware and type(server).setup_session_middleware is SimpleServer.setup_session_middleware: self.plain = Session.app_of(server)[-1]
+        key = server.get_session_middleware_key()
+        self.direct = SessionMiddleware(self.answer, secret_key=key, session_cookie=key)
+
+    async def __call__(self, scope, receive, send):
+        plain = self.plain.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" and Headers(scope=scope).get("content-type") == "application/json" else None
+        if plain is None: return await self.app(scope, receive, send)
+        message = await receive()
+        parts = [message.get("body", b"")]
+        while message.get("more_body"):
+            message = await receive()
+            parts.append(message.get("body", b""))
+        if message["type"] == "http.disconnect": return
+        call, waiting = dict(plain=plain, data=b"".join(parts), refused=False), [True]
+        async def again(): return dict(type="http.request", body=call["data"], more_body=False) if waiting and waiting.pop() else await receive()
+        await self.direct({**scope, "gymenv": call, "app": self.app}, again, send)
+        if call["refused"]: await self.app(scope, again, send)
+
+    async def answer(self, scope, receive, send):
+        "Answer a plain route; what it refuses is left to the framework, which says how."
+        call, session = scope["gymenv"], scope["session"]
+        session[SESSION_ID_KEY] = session.get(SESSION_ID_KEY) or str(uuid4())
+        reply = await call["plain"].answer(lambda: (scope, receive), call["data"])
+        if reply is None:
+            call["refused"] = True
+            return
+        if (inner := getattr(reply.error, "response_content", None)) is not None:
+            reply = Reply(500, json.dumps(f"Hit an exception in {self.direct.session_cookie} calling an inner server: {inner}").encode())
+        await send(dict(type="http.response.start", status=reply.status, headers=[(b"content-length", str(len(reply.content)).encode()), (b"content-type", b"application/json")]))
+        await send(dict(type="http.response.body", body=reply.content))
+
+
 def serve_app(
     app, # an ASGI app
     name: str, # what it is
@@ -521,7 +558,8 @@ def serve(
     port: int = 8000, # on 127.0.0.1; 0 takes a free one
 ) -> None:
     "Serve until interrupted. Raises `GymenvError` when the port is taken."
-    serve_app(web_app(server), type(server_of(server)).__name__, "", port)
+    server = server_of(server)
+    serve_app(DirectApp(server), type(server).__name__, "", port)
 
 # %% ../nbs/02_resources.ipynb #9e982a85
 NEMO_GYM_MCP_SESSION_TOKEN_HEADER = "X-NeMo-Gym-Session-Token"
