@@ -55,9 +55,9 @@ if __name__ == "__main__":
     (place/"tasks.jsonl").write_text("".join(json.dumps(o) + "\n" for o in tasks))
     message = dict(type="message", id="msg_0", role="assistant", status="completed", content=[dict(type="output_text", text=ANSWER, annotations=[])])
     recorded = [dict(responses_create_params=o["responses_create_params"], response=dict(output=[message])) for o in tasks]
-    check = nemo_gym.Check(args.venv, place)
+    check = nemo_gym.Check(args.venv, place, "0.4")
     rates = {"NeMo Gym, running": [], "collect, running": [], "collect in threads, running": [], "NeMo Gym, 1,100": [], "collect, 1,100": []}
-    with check.running(["addition"], nemo_gym.endpoint(recorded)):
+    with check.running(["addition"], nemo_gym.endpoint(recorded, [])):
         theirs(check, 1) # warm
         for _ in range(args.rounds):
             short, long = theirs(check, 1), theirs(check, 11)

@@ -260,10 +260,17 @@ RESPONSE_KEYS = frozenset("""id created_at error incomplete_details instructions
 class OldKeys(BaseModel):
     "Mixin: a dump has the fields named in `keys`, and of the others those that were set."
     keys: ClassVar[frozenset] = frozenset()
+    newer: ClassVar[tuple] = () # the fields that are not among them
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_): cls.newer = tuple(o for o in cls.model_fields if o not in cls.keys)
 
     @model_serializer(mode="wrap")
     def written(self, handler):
-        return {k: v for k, v in handler(self).items() if k in self.keys or k in self.model_fields_set}
+        found, was_set = handler(self), self.__pydantic_fields_set__
+        for k in self.newer:
+            if k not in was_set: found.pop(k, None)
+        return found
 
 # %% ../nbs/00_contract.ipynb #9d40fff9
 class NeMoGymResponseInputTokensDetails(OldKeys, InputTokensDetails):
@@ -290,9 +297,10 @@ class NeMoGymResponse(OldKeys, Response):
     output: List[NeMoGymResponseOutputItem]
     usage: Optional[NeMoGymResponseUsage] = None
 
-    @field_serializer("error", "incomplete_details", "prompt", "reasoning", "text", "tool_choice", "tools", "conversation", check_fields=False)
+    @field_serializer("error", "incomplete_details", "prompt", "reasoning", "text", "tool_choice", "tools", "conversation", check_fields=False, when_used="unless-none")
     def as_it_was_set(self, value, info):
         "Parts that a newer client knows with more fields are written with the fields that were set."
+        if isinstance(value, str) or not value: return value
         dump = lambda o: o.model_dump(mode=info.mode, exclude_unset=True) if isinstance(o, BaseModel) else o
         return [dump(o) for o in value] if isinstance(value, list) else dump(value)
 

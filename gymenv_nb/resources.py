@@ -307,7 +307,7 @@ class PlainRoute:
         from fastapi.exceptions import ResponseValidationError
         from starlette.exceptions import HTTPException
         from starlette.responses import Response
-        try: arguments = {self.body: self.kind.validate_python(json.loads(data), from_attributes=True)}
+        try: arguments = {self.body: self.kind.validate_python(row_of(data), from_attributes=True)}
         except (ValueError, RecursionError): return None
         if self.request: arguments[self.request] = Request(*scope())
         try:
