@@ -607,7 +607,7 @@ class MCPResourcesServer(SimpleResourcesServer):
             from mcp.server.transport_security import TransportSecuritySettings
         except ImportError as e: raise RuntimeError("MCPResourcesServer needs the package mcp: pip install 'mcp<2'") from e
         # stateless, since the token says whose call it is; it also stands for the check of the Host header, which would refuse an agent on another machine
-        mcp = FastMCP(self.config.name or type(self).__name__, stateless_http=True, json_response=True, streamable_http_path="/", transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False))
+        mcp = FastMCP(self.config.name or type(self).__name__, stateless_http=True, json_response=True, streamable_http_path="/", log_level="WARNING", transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False))
         self.register_mcp_tools(mcp)
         app.state.mcp, app.state.mcp_tools = mcp, {o.name: o for o in mcp._tool_manager.list_tools()}
         inner, before = mcp.streamable_http_app(), app.router.lifespan_context
