@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['LIBRARIES', 'NEMO_GYM_MCP_SESSION_TOKEN_HEADER', 'NEMO_GYM_MCP_METADATA_KEY', 'RESERVED_MCP_TOOL_NAMES',
-           'BaseServerConfig', 'BaseRunServerConfig', 'BaseRunServerInstanceConfig', 'BaseResourcesServerConfig',
-           'BaseServer', 'SimpleServer', 'BaseResourcesServer', 'SimpleResourcesServer', 'BaseResponsesAPIAgentConfig',
-           'BaseResponsesAPIAgent', 'SimpleResponsesAPIAgent', 'is_kind', 'is_own', 'client_for', 'server_of',
-           'verify_request_type', 'last_line', 'error_text', 'Reply', 'failed', 'in_process_app', 'PlainRoute',
-           'plain_route', 'plain_routes', 'json_reply', 'Session', 'response_of', 'jsonable', 'verify', 'verified',
-           'is_seeded', 'reward', 'call_tool', 'web_app', 'DirectApp', 'serve_app', 'serve', 'MCPSessionError',
-           'MCPServerMetadata', 'gym_tool', 'TokenMiddleware', 'MCPResourcesServer', 'call_over_mcp', 'mcp_tools']
+           'BaseServerConfig', 'BaseRunServerConfig', 'BaseRunServerInstanceConfig', 'ReverifyMode',
+           'BaseResourcesServerConfig', 'BaseServer', 'SimpleServer', 'BaseResourcesServer', 'SimpleResourcesServer',
+           'BaseResponsesAPIAgentConfig', 'BaseResponsesAPIAgent', 'SimpleResponsesAPIAgent', 'is_kind', 'is_own',
+           'client_for', 'server_of', 'verify_request_type', 'last_line', 'error_text', 'Reply', 'failed',
+           'in_process_app', 'PlainRoute', 'plain_route', 'plain_routes', 'json_reply', 'Session', 'response_of',
+           'jsonable', 'verify', 'verified', 'is_seeded', 'reward', 'call_tool', 'web_app', 'DirectApp', 'serve_app',
+           'serve', 'MCPSessionError', 'MCPServerMetadata', 'gym_tool', 'TokenMiddleware', 'MCPResourcesServer',
+           'call_over_mcp', 'mcp_tools']
 
 # %% ../nbs/02_resources.ipynb #02db32f3
 import functools
@@ -24,8 +25,9 @@ from abc import abstractmethod
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Any, Dict, List, Optional, get_type_hints
+from typing import Any, ClassVar, Dict, List, Optional, get_type_hints
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
@@ -60,8 +62,17 @@ class BaseRunServerInstanceConfig(BaseRunServerConfig):
     name: str
 
 
+class ReverifyMode(str, Enum):
+    "NeMo Gym 0.7: whether responses may be verified again."
+    STATELESS = "stateless"
+    UNSUPPORTED = "unsupported"
+    UNKNOWN = "unknown"
+
+
 class BaseResourcesServerConfig(BaseRunServerInstanceConfig):
     "Configuration of a resources server. A subclass adds fields that the YAML file sets; give them defaults, so that the notebook needs no YAML."
+    REVERIFY_MODE: ClassVar[ReverifyMode] = ReverifyMode.UNKNOWN
+    expose_tools_over_mcp: bool = False # 0.7
 
 # %% ../nbs/02_resources.ipynb #e7a1021c
 class BaseServer(BaseModel):
@@ -76,6 +87,7 @@ class BaseServer(BaseModel):
 
 
 class SimpleServer(BaseServer):
+    ray_enabled: ClassVar[bool] = True # 0.7: whether NeMo Gym connects the server with Ray
     server_client: Any = None
 
     @abstractmethod
@@ -124,6 +136,7 @@ class SimpleResourcesServer(BaseResourcesServer, AggregateMetricsMixin, SimpleSe
         app.post("/seed_session")(self.seed_session)
         app.post("/verify")(self.verify)
         app.post("/aggregate_metrics")(self.aggregate_metrics)
+        if close := getattr(self, "close_resources_session", None): app.post("/close_session")(close) # 0.7
         return app
 
     async def seed_session(self, body: BaseSeedSessionRequest) -> BaseSeedSessionResponse:
@@ -133,6 +146,12 @@ class SimpleResourcesServer(BaseResourcesServer, AggregateMetricsMixin, SimpleSe
     @abstractmethod
     async def verify(self, body: BaseVerifyRequest) -> BaseVerifyResponse:
         "Called once after each rollout, in the same session: the reward."
+
+    def normalize_tool_name(self, name: str) -> str:
+        "A tool's own name, of one that an agent over MCP has written with the server's before it."
+        return name.removeprefix(f"mcp__{self.config.name or type(self).__name__}__")
+
+    async def get_reverify_mode(self) -> ReverifyMode: return self.config.REVERIFY_MODE
 
     async def aggregate_metrics(self, body: AggregateMetricsRequest) -> AggregateMetrics:
         "Statistics of many verify responses."
