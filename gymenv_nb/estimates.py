@@ -48,7 +48,7 @@ def interval(
     t = t_quantile(units - 1)
     if not bounded: return Interval(mean, mean - t*error, mean + t*error)
     inside = min(max(mean, 0.), 1.)
-    alike = inside*(1 - inside)/error**2 if error > 0 else units if inside in (0, 1) else math.inf # independent values of the same variance
+    alike = units if inside in (0, 1) else inside*(1 - inside)/error**2 if error > 0 else math.inf # independent values of the same variance
     center, half = (inside + t*t/alike/2)/(1 + t*t/alike), t/(1 + t*t/alike)*math.sqrt(inside*(1 - inside)/alike + (t/alike)**2/4)
     return Interval(mean, min(max(0., center - half), mean), max(min(1., center + half), mean))
 

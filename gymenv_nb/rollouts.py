@@ -265,7 +265,7 @@ def materialized_inputs(
     num_repeats: int, # rollouts per task
 ) -> list: # one row per rollout: the task with its keys
     "The rows that a run will answer."
-    agent = {"name": f"{env.name}_simple_agent"}
+    agent = {"name": f"{env.name}_{env.agent}"}
     return [{**task, AGENT_REF_KEY_NAME: agent, TASK_INDEX_KEY_NAME: t, ROLLOUT_INDEX_KEY_NAME: r} for t, task in enumerate(tasks) for r in range(num_repeats)]
 
 
@@ -536,7 +536,7 @@ def finish(
     if (failures := work.run.file("_failures.jsonl")).exists() and not failures.stat().st_size: failures.unlink()
     custom = server.compute_metrics([groups[k] for k in sorted(groups)]) if groups else None
     metrics = aggregate_metrics(columns, keys, [k for k in columns if k not in work.floats], custom, server.get_key_metrics).model_dump()
-    write_whole(work.run.file("_aggregate_metrics.json"), line_of([{AGENT_REF_KEY_NAME: {"name": f"{work.env.name}_simple_agent"}, **metrics}]))
+    write_whole(work.run.file("_aggregate_metrics.json"), line_of([{AGENT_REF_KEY_NAME: {"name": f"{work.env.name}_{work.env.agent}"}, **metrics}]))
 
 
 def record_places(run: Run, settings: dict) -> None:
