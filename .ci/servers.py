@@ -148,8 +148,8 @@ def in_nemo_gym(work: Path, reference: Path, folder: Path) -> str:
     python, *_ = own_environment(work/"reference", reference, folder)
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | dict(PATH=f"{python.parent}:{reference.parent}:{os.environ['PATH']}", MPLBACKEND="agg")
     code, out, err = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", work/"wheel", "-o", "asyncio_mode=auto", folder/"tests"], SECONDS["test"], env=env, cwd=work/"wheel")
-    counted = re.findall(r"(\d+) (failed|error)", out)
-    return str(sum(int(n) for n, _ in counted)) if code is not None else "over the time limit"
+    if code is None: return "over the time limit"
+    return str(sum(int(n) for n, _ in re.findall(r"(\d+) (failed|error)", out))) if re.search(r"\d+ passed", out) else "all"
 
 
 def main():
