@@ -226,7 +226,7 @@ def load_server_module(
             missing = e.name or ""
             if missing.startswith("nemo_gym"): raise GymenvError(f"{app}: {missing} is not covered by this library. " + ("Install it: pip install nemo-gym" if installed else "Run it inside NeMo Gym, or load it with nemo_gym='installed' where NeMo Gym is installed.")) from None
             raise GymenvError(f"{app}: no module {missing!r}. Install what the server needs: pip install {requirement_for(folder, missing)}") from None
-        except Exception as e: raise GymenvError(f"{app}: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}") from e
+        except (Exception, SystemExit) as e: raise GymenvError(f"{app}: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}") from e
 
 
 def requirement_for(

@@ -264,6 +264,7 @@ def load_environment(
 ) -> Environment:
     "An environment from wherever it is. Raises `GymenvError` that says what there is when it is not found."
     if isinstance(what, Environment): return what
+    if nemo_gym not in ("gymenv_nb", "installed"): raise GymenvError(f"nemo_gym={nemo_gym!r}: it is 'gymenv_nb', this library, or 'installed', the package.")
     name, path = str(what), Path(what)
     if servers and not path.is_dir():
         env = load_environment(what)

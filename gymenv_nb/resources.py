@@ -242,8 +242,10 @@ def verify_request_type(
     try: hints = get_type_hints(verify)
     except NameError: hints = inspect.get_annotations(getattr(verify, "__func__", verify)) # names that only the notebook knows
     found = [o for k, o in hints.items() if k != "return" and is_kind(o, BaseVerifyRequest)]
-    if found: return found[0]
     name = server.__name__ if isinstance(server, type) else type(server).__name__
+    for o in inspect.signature(verify).parameters.values():
+        if o.default is o.empty and hints.get(o.name) in (int, float, str, bool): raise GymenvError(f"{name}.verify asks for {o.name!r} beside its body, and no request brings it. Make it a field of {found[0].__name__ if found else 'the verify request'}.")
+    if found: return found[0]
     raise GymenvError(f"{name}.verify takes no BaseVerifyRequest. Annotate its parameter: `async def verify(self, body: BaseVerifyRequest)`.")
 
 # %% ../nbs/02_resources.ipynb #2a45927f
