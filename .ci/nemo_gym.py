@@ -5,6 +5,7 @@
 
 A fresh environment gets nemo-gym 0.4.0 (Python 3.12) or 0.7.0 (Python 3.13). First
   names      every name that export takes from NeMo Gym is where export says, and those that the version is said to lack are not there
+  installed  servers of its wheel open with `load_environment(..., nemo_gym="installed")`, on its own classes (0.4)
 and then each folder, copied into an empty place outside any checkout, goes through
   tests      its own tests, with the real nemo_gym
   layout     NeMo Gym's ruff rules (a folder that is not in ruff's format is only named), SPDX headers, five examples, five rollouts, an unverified configuration
@@ -46,6 +47,21 @@ for module, name, there in json.load(sys.stdin):
     except ImportError: found = False
     if found != there: wrong.append(f"{name} is {'not ' if there else ''}in {module}")
 sys.exit("\\n".join(wrong) or 0)
+"""
+CHECK_INSTALLED = """
+import asyncio, sysconfig
+from pathlib import Path
+from gymenv_nb.agent import run_rollout
+from gymenv_nb.contract import text_response
+from gymenv_nb.environment import load_environment
+class Says:
+    async def respond(self, params, seed): return text_response("Answer: A")
+root = Path(sysconfig.get_path("purelib"))/"resources_servers"
+for name in ("mcqa", "blackjack", "example_session_state_mgmt"):
+    env = load_environment(root/name, nemo_gym="installed")
+    assert any(o.__module__ == "nemo_gym.base_resources_server" for o in type(env.server).__mro__) and not any(o.__module__ == "gymenv_nb.resources" for o in type(env.server).__mro__)
+    row = asyncio.run(run_rollout((0, 0), env.server, Says(), env.make_tasks().rows[0]))
+    print(f"{name} {row['reward']:g}", end=" ")
 """
 CHECK_MANIFEST = """
 import asyncio, sys
@@ -179,6 +195,11 @@ class Check:
         self.run("python", "-c", CHECK_NAMES, said=json.dumps(table))
         return f"{len(table)} as export has them"
 
+    def installed(self):
+        "Servers of the wheel, with the real `nemo_gym` in the place of this library's classes."
+        if self.version != "0.4": return "for 0.4"
+        return "rewards " + self.run("python", "-W", "ignore", "-c", CHECK_INSTALLED, PYTHONPATH=str(Path(__file__).resolve().parent.parent)).strip().split("\n")[-1]
+
     def tests(self, name):
         out = self.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"resources_servers/{name}/tests", PYTHONPATH=".")
         return re.search(r"\d+ passed", out)[0]
@@ -310,9 +331,11 @@ def main():
             fresh_environment(python, venv, [*packages, *PACKAGES, *sorted(needed)])
         check = Check(venv, place, args.version)
         start = time.monotonic()
-        found = attempt(check.names)
-        print(f"{'FAIL' if isinstance(found, Failed) else 'ok  '} names: {found}", flush=True)
-        failed = isinstance(found, Failed)
+        failed = 0
+        for kind in (check.names, check.installed):
+            found = attempt(kind)
+            print(f"{'FAIL' if isinstance(found, Failed) else 'ok  '} {kind.__name__}: {found}", flush=True)
+            failed += isinstance(found, Failed)
         kinds = [check.tests, check.layout, check.metrics, *([check.manifest] if args.version == "0.7" else [])]
         with ThreadPoolExecutor(2) as pool: # folders side by side; each waits for programs of one thread
             results = dict(zip(names, pool.map(lambda name: {o.__name__: attempt(o, name) for o in kinds}, names)))

@@ -151,7 +151,8 @@ def row_error(
     "Why `verify` could not be given this row."
     if not isinstance(row, dict): return f"a {type(row).__name__}, not a dict. Each task is a dict with 'responses_create_params'."
     if "responses_create_params" not in row: return "no 'responses_create_params'. Each row needs it: {'input': [{'role': 'user', 'content': ...}]}."
-    try: verify_request.model_validate({**row, "response": ANY_RESPONSE})
+    response = ANY_RESPONSE if issubclass(verify_request, BaseVerifyRequest) else ANY_RESPONSE.model_dump(mode="json") # of the installed nemo_gym
+    try: verify_request.model_validate({**row, "response": response})
     except ValidationError as e: return describe_errors(e)
 
 
