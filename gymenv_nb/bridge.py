@@ -6,7 +6,7 @@
 __all__ = ['NEMO_GYM_MODULES', 'NEIGHBOURS', 'IMPORT_LOCK', 'HOME', 'FOLDERS', 'SPACES', 'VerifyResponse',
            'MultiRewardVerifyResponse', 'FolderLoader', 'FolderModules', 'folder_modules', 'ServerModules',
            'working_in', 'load_server_module', 'requirement_for', 'server_classes', 'ServerConfig', 'config_files',
-           'read_config']
+           'config_tree', 'follow_directives', 'read_config']
 
 # %% ../nbs/03_bridge.ipynb #a8112c3c
 import builtins
@@ -18,6 +18,7 @@ import re
 import sys
 import threading
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
@@ -271,36 +272,92 @@ def config_files(folder: Path) -> list:
     return sorted((folder/"configs").glob("*.yaml"), key=lambda o: (o.stem != folder.name, o.name))
 
 
-def read_config(
-    folder, # `resources_servers/<name>`
-    which: str | None = None, # a file of `configs/`; None: that of the folder's name, else the first that has a resources server
-    values: dict | None = None, # for references, such as judge_base_url
-) -> ServerConfig:
-    "The configuration of a resources server. Raises `GymenvError` that names what is missing."
+def config_tree(
+    path: Path, # a YAML file
+    root: Path, # of the checkout
+    seen: dict, # files that were read, to their contents
+) -> None:
+    "Read a configuration and those that it names. Raises `GymenvError` for a file that is missing or no YAML."
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     import yaml
+    if path in seen: return
+    try: seen[path] = OmegaConf.create(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, OmegaConfBaseException) as e: raise GymenvError(f"{path}: no valid YAML ({str(e).splitlines()[0]}).") from None
+    if not OmegaConf.is_dict(seen[path]): raise GymenvError(f"{path}: no configuration.")
+    for o in seen[path].get("config_paths") or []:
+        found = next((p for p in (Path.cwd()/o, root/o) if p.is_file()), None)
+        if not found: raise GymenvError(f"{path}: config_paths names {o}, which is neither in {Path.cwd()} nor in {root}.")
+        config_tree(found.resolve(), root, seen)
+
+
+def follow_directives(
+    tree: dict, # a merged configuration, unresolved; it is changed
+    path: Path, # of its file, for errors
+) -> dict: # the same
+    "Do what `_delete_key`, `_inherit_from` and `_copy` say, also as `${inherit_from:a.b}` and `${copy:a.b}`: what is inherited moves, what is copied stays."
+    from omegaconf import OmegaConf
+    before = deepcopy(tree)
+
+    def at(node, keys):
+        for k in keys:
+            if not isinstance(node, dict) or k not in node: raise GymenvError(f"{path}: {'.'.join(keys)} is referred to, and is not there.")
+            node = node[k]
+        return node
+
+    def visit(node):
+        for k, v in list(node.items()):
+            gone, source, moves = set(), None, False
+            if isinstance(v, dict):
+                gone = {o.strip() for o in v.pop("_delete_key", "").split(",")} - {""}
+                gone -= {o for o in gone if v.pop(o, gone) is not gone}
+                visit(v)
+                moves, source = "_inherit_from" in v, v.pop("_inherit_from", None) or v.pop("_copy", None)
+            elif isinstance(v, list): [visit(o) for o in v if isinstance(o, dict)]
+            elif isinstance(v, str) and (m := re.fullmatch(r"\$\{(inherit_from|copy):(.+)\}", v)): moves, source = m[1] == "inherit_from", m[2]
+            if not source: continue
+            keys = source.split(".")
+            found = deepcopy(at(before, keys))
+            if moves: at(tree, keys[:-1]).pop(keys[-1], None)
+            node[k] = OmegaConf.to_container(OmegaConf.merge(found, v)) if isinstance(v, dict) else found
+            for o in gone: node[k].pop(o, None)
+    visit(tree)
+    return tree
+
+
+def read_config(
+    folder, # `resources_servers/<name>`
+    which: str | None = None, # a file of `configs/`, or the path of another, such as benchmarks/simpleqa/config.yaml; None: that of the folder's name, else the first that has a resources server
+    values: dict | None = None, # for references, such as judge_base_url; a.b.c is a place in the configuration
+) -> ServerConfig:
+    "The configuration of a resources server. Raises `GymenvError` that names what is missing."
+    from omegaconf import OmegaConf
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
     folder = Path(folder).resolve()
-    files = [folder/"configs"/which] if which else config_files(folder)
+    root = folder.parent.parent
+    files = [next((o for o in (folder/"configs"/which, Path.cwd()/which, root/which) if o.is_file()), folder/"configs"/which).resolve()] if which else config_files(folder)
     if not files: raise GymenvError(f"{folder}: no configs/*.yaml. NeMo Gym needs one; see export.")
+    if not files[0].is_file(): raise GymenvError(f"{files[0]}: no such file. There are {', '.join(o.name for o in config_files(folder))}.")
+    given = OmegaConf.create({})
+    for k, v in (values or {}).items(): OmegaConf.update(given, k, v, force_add=True)
+    settled = next((o for o in (Path.cwd()/"env.yaml", root/"env.yaml") if o.is_file()), None)
     for path in files:
-        try: blocks = OmegaConf.create(path.read_text(encoding="utf-8"))
-        except FileNotFoundError: raise GymenvError(f"{path}: no such file. There are {', '.join(o.name for o in config_files(folder))}.") from None
-        except (yaml.YAMLError, OmegaConfBaseException) as e: raise GymenvError(f"{path}: no valid YAML ({str(e).splitlines()[0]}).") from None
-        raw = OmegaConf.to_container(blocks)
-        if not isinstance(raw, dict): raise GymenvError(f"{path}: no configuration.")
+        read = {}
+        config_tree(path, root, read)
+        if settled: config_tree(settled, root, read)
+        raw = follow_directives(OmegaConf.to_container(OmegaConf.merge(*read.values(), given)), path)
         servers = {name: block["resources_servers"] for name, block in raw.items() if isinstance(block, dict) and isinstance(block.get("resources_servers"), dict)}
         name = next((k for k, v in servers.items() if folder.name in v), next(iter(servers), None))
         if name: break
     else: raise GymenvError(f"{files[0]}: no 'resources_servers' block.")
-    merged = OmegaConf.merge(blocks, OmegaConf.create(dict(values or {})))
+    merged = OmegaConf.create(raw)
     kind = folder.name if folder.name in servers[name] else next(iter(servers[name]))
 
     def resolved(place: str, node):
         try: return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
         except OmegaConfBaseException as e:
-            missing = re.search(r"Interpolation key '([^']+)' not found|Missing mandatory value: (\S+)|Environment variable '([^']+)' not found", str(e))
-            what = next((o for o in missing.groups() if o), None) if missing else None
+            missing = re.search(r"Interpolation key '([^']+)' not found|Environment variable '([^']+)' not found", str(e))
+            what = next((o for o in missing.groups() if o), None) if missing else f"{name}.resources_servers.{kind}.{e.full_key}" if isinstance(e, MissingMandatoryValue) else None
             raise GymenvError(f"{path}: {place} needs a value{f' for {what}' if what else ''} ({str(e).splitlines()[0]}). Give it: load_environment({folder.name!r}, values={{{(what or 'name')!r}: ...}}).") from None
 
     settings = resolved(name, merged[name].resources_servers[kind]) or {}

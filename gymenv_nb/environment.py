@@ -30,7 +30,7 @@ from .clients import ServerClient
 from .contract import DOMAINS, GymenvError, patch
 from .gymnasium import has_steps
 from .resources import client_for, error_text, last_line, server_of, verify_request_type
-from .tasks import Tasks, shipped_path
+from .tasks import Tasks, apply_prompt_to_row, load_prompt_config, read_jsonl, shipped_path
 
 # %% ../nbs/04_environment.ipynb #627fcfb0
 LICENSES = ("Apache 2.0", "MIT", "Creative Commons Attribution 4.0 International", "Creative Commons Attribution-ShareAlike 4.0 International", "CC BY-SA 4.0",
@@ -240,7 +240,7 @@ def folder_environment(
 ) -> Environment:
     "The environment of a resources-server folder: the server of its app.py, with the settings of its YAML file, and its training tasks, or its examples when it has none."
     if not (folder/"app.py").is_file(): load_server_module(folder) # says what is missing
-    found = read_config(folder, config, values)
+    found, root = read_config(folder, config, values), folder.parent.parent
     app = folder/found.entrypoint
     classes = server_classes(load_server_module(folder, nemo_gym == "installed", found.entrypoint))
     if not classes: raise GymenvError(f"{app}: no resources server. It needs a subclass of SimpleResourcesServer.")
@@ -251,8 +251,15 @@ def folder_environment(
     licenses = [o["license"] for o in found.datasets if o.get("license") in LICENSES]
     domain = found.settings.get("domain")
     card = Card(re.sub(r"^[^a-z]+", "", re.sub(r"[^a-z0-9_]", "_", folder.name.lower())) or "server", domain if domain in DOMAINS else "other", str(found.settings.get("description") or "").strip() or folder.name, source=f"{folder.name}/data", license=(licenses or ["TBD"])[0])
-    places = [folder/"data"/"train.jsonl", *(folder.parent.parent/o["jsonl_fpath"] for o in sorted(found.datasets, key=lambda o: ("train", "validation", "example").index(o.get("type")) if o.get("type") in ("train", "validation", "example") else 3) if o.get("jsonl_fpath")), folder/"data"/"example.jsonl"]
-    return Environment(server, str(next((o for o in places if o.exists()), places[-1])), card, max_steps=found.agent.get("max_steps"), agent=found.agent_kind)
+    known = ("train", "validation", "example")
+    order = sorted((o for o in found.datasets if o.get("jsonl_fpath")), key=lambda o: known.index(o["type"]) if o.get("type") in known else -1)
+    places = [(folder/"data"/"train.jsonl", None), *((next((p for p in (Path.cwd()/o["jsonl_fpath"], root/o["jsonl_fpath"]) if p.exists()), root/o["jsonl_fpath"]), o.get("prompt_config")) for o in order), (folder/"data"/"example.jsonl", None)]
+    place, prompt = next((o for o in places if o[0].exists()), places[-1])
+    tasks = str(place)
+    if prompt and place.exists():
+        prompt = load_prompt_config(str(next((o for o in (Path.cwd()/prompt, root/prompt) if o.is_file()), root/prompt)))
+        tasks = [apply_prompt_to_row(o, prompt) for o in read_jsonl(place)[0]]
+    return Environment(server, tasks, card, max_steps=found.agent.get("max_steps"), agent=found.agent_kind)
 
 
 def load_environment(
