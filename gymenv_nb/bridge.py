@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NEMO_GYM_MODULES', 'NEIGHBOURS', 'IMPORT_LOCK', 'HOME', 'FOLDERS', 'SPACES', 'VerifyResponse',
-           'MultiRewardVerifyResponse', 'FolderLoader', 'FolderModules', 'folder_modules', 'ServerModules',
-           'working_in', 'load_server_module', 'requirement_for', 'server_classes', 'ServerConfig', 'config_files',
-           'config_tree', 'follow_directives', 'read_config']
+           'MultiRewardVerifyResponse', 'FolderLoader', 'FolderModules', 'resolvers_again', 'folder_modules',
+           'ServerModules', 'working_in', 'load_server_module', 'requirement_for', 'server_classes', 'ServerConfig',
+           'config_files', 'config_tree', 'follow_directives', 'read_config']
 
 # %% ../nbs/03_bridge.ipynb #a8112c3c
 import builtins
@@ -40,7 +40,7 @@ NEMO_GYM_MODULES = { # a module of nemo_gym to the rooms that have its names
     "nemo_gym.server_utils": ("contract", "clients", "resources"), "nemo_gym.config_types": ("contract", "clients", "resources"),
     "nemo_gym.reward_profile": ("metrics",), "nemo_gym.prompt": ("tasks",), "nemo_gym.global_config": ("contract", "clients"), "nemo_gym.base_responses_api_agent": ("contract", "resources"), "nemo_gym.judge": ("clients",),
 }
-NEIGHBOURS = ("resources_servers", "responses_api_agents", "responses_api_models", "benchmarks") # packages of a NeMo Gym checkout
+NEIGHBOURS = ("resources_servers", "responses_api_agents", "responses_api_models", "environment_servers", "benchmarks") # packages of a NeMo Gym checkout
 IMPORT_LOCK = threading.RLock()
 HOME, FOLDERS = "gymenv_nb.bridge", "GYMENV_SERVERS" # the package that holds the modules of folders, and the variable that tells other processes where those are
 
@@ -117,7 +117,7 @@ class FolderModules(MetaPathFinder):
         if module not in self.loaded:
             spec = importlib.util.spec_from_file_location(f"{module}__own", file, loader=FolderLoader(self, f"{module}__own", str(file)))
             self.loaded[module] = importlib.util.module_from_spec(spec)
-            with self.scope():
+            with self.scope(), resolvers_again():
                 try: spec.loader.exec_module(self.loaded[module])
                 except BaseException: del self.loaded[module]; raise
         try: return vars(self.loaded[module])[name]
@@ -159,6 +159,16 @@ class FolderModules(MetaPathFinder):
         "What an `import` line of the folder's code does."
         if level == 0 and not self.is_ours(name): return builtins.__import__(name, globals, locals, fromlist, level)
         with self.scope(): return builtins.__import__(name, globals, locals, fromlist, level)
+
+
+@contextmanager
+def resolvers_again():
+    "While this lasts, a resolver of OmegaConf may be registered once more: NeMo Gym's own modules do it when they are read, and each folder reads its own."
+    from omegaconf import OmegaConf
+    before = OmegaConf.register_new_resolver
+    OmegaConf.register_new_resolver = partial(before, replace=True)
+    try: yield
+    finally: OmegaConf.register_new_resolver = before
 
 
 SPACES = {} # (folder, installed) to its `FolderModules`

@@ -335,7 +335,8 @@ def threads(
     "Sets the number of threads and puts it back."
     import torch
     before = torch.get_num_threads()
-    if count: torch.set_num_threads(count)
+    if count in (None, before): yield; return # even the number that it is changes how MKL divides its products
+    torch.set_num_threads(count)
     try: yield
     finally: torch.set_num_threads(before)
 
@@ -396,7 +397,7 @@ class _Row:
 
 
 class Engine:
-    "Samples from one model. A sample depends on its prompt, sampling and seed, not on what else is sampled: to the last bit on a CPU in float32, elsewhere as far as rounding goes."
+    "Samples from one model. A sample depends on its prompt, sampling and seed, not on what else is sampled: to the last bit on a CPU in float32 on one thread, which is how models of under 50 million parameters run, elsewhere as far as rounding goes."
     SMALL = 50_000_000 # parameters below which one thread is faster
     LOOK_AHEAD = 4096 # requests that are sorted together
     EXPECTED = 256 # tokens that an answer is taken to have before longer ones are seen
