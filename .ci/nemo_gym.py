@@ -266,12 +266,12 @@ class Check:
         log = self.place / "servers.log"
         with open(log, "wb") as f: process = subprocess.Popen(command, cwd=self.place, env=self.env, stdout=f, stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            for _ in range(240):
+            for _ in range(600):
                 said = log.read_text(errors="replace")
                 if "All" in said and "servers ready" in said: break
                 if process.poll() is not None or "Traceback" in said: raise Failed(f"the servers did not start:\n{said[-4000:]}")
                 time.sleep(1)
-            else: raise Failed(f"the servers were not ready after 240 s:\n{said[-4000:]}")
+            else: raise Failed(f"the servers were not ready after 600 s:\n{said[-4000:]}")
             if all(map(self.is_new, names)): self.refuse_deprecated(names[0], said)
             yield
         finally:

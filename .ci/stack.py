@@ -84,12 +84,12 @@ def main():
             command = [bin/"ng_run", "+config_paths=[stack.yaml,responses_api_models/openai_model/configs/openai_model.yaml]", f"+uv_venv_dir={place/'venvs'}", "+skip_venv_if_present=true"]
             with open(log, "wb") as f: stack = subprocess.Popen(command, cwd=place, env=clean, stdout=f, stderr=subprocess.STDOUT, start_new_session=True)
             running.append(stack)
-            for _ in range(300):
+            for _ in range(600):
                 said = log.read_text(errors="replace")
                 if "All" in said and "servers ready" in said: break
                 if stack.poll() is not None or "Traceback" in said: sys.exit(f"ng_run did not start:\n{said[-4000:]}")
                 time.sleep(1)
-            else: sys.exit(f"ng_run was not ready after 300 s:\n{said[-4000:]}")
+            else: sys.exit(f"ng_run was not ready after 600 s:\n{said[-4000:]}")
             (place/"results").mkdir()
             for name, env in envs.items():
                 start = time.monotonic()
