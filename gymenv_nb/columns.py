@@ -6,9 +6,10 @@
 __all__ = ['CALL_OUTCOMES', 'OK', 'ERROR', 'INVALID', 'UNKNOWN', 'UNANSWERED', 'ERROR_OUTPUT', 'REFUSED_OUTPUT', 'NO_ROUTE',
            'BROKEN_FORMS', 'TRUNCATED', 'MALFORMED', 'TOOL_TROUBLE', 'SPOKE', 'LONGEST_LABEL', 'LONGEST_PROMPT',
            'BAD_ROWS', 'LARGE', 'ROLLOUT_COLUMNS', 'KEYS_AT_END', 'KEPT_VERSION', 'run_files', 'call_outcome',
-           'text_of', 'answer_in', 'is_malformed', 'Measures', 'response_measures', 'short', 'prompt_of', 'Texts',
-           'Reader', 'parts_of', 'read_rows', 'RunColumns', 'lines_named', 'frames_of', 'read_keys', 'read_failures',
-           'row_at', 'asked_for', 'stamp', 'keep_columns', 'kept_columns', 'bad_notes', 'read_run', 'no_rollouts']
+           'text_of', 'answer_in', 'is_malformed', 'Measures', 'response_measures', 'whole', 'short', 'prompt_of',
+           'Texts', 'Reader', 'parts_of', 'read_rows', 'RunColumns', 'lines_named', 'frames_of', 'read_keys',
+           'read_failures', 'row_at', 'asked_for', 'stamp', 'keep_columns', 'kept_columns', 'bad_notes', 'read_run',
+           'no_rollouts']
 
 # %% ../nbs/09_columns.ipynb #75ecda26
 import math
@@ -136,12 +137,19 @@ LONGEST_PROMPT = 80
 BAD_ROWS = dict(json="no valid JSON", keys=f"no '{TASK_INDEX_KEY_NAME}' and '{ROLLOUT_INDEX_KEY_NAME}'", reward="no finite reward", response="no 'response' of the OpenAI API")
 
 
+def whole(
+    text: str, # that a model may have written
+) -> str: # with "?" for half a surrogate pair, which no table can hold
+    "A text that can be encoded."
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def short(
     text: str, # any text
     most: int = LONGEST_PROMPT, # characters
 ) -> str: # on one line, cut off with "…"
     "The beginning of a text, on one line."
-    line = " ".join(text[:10 * most].split())
+    line = whole(" ".join(text[:10 * most].split()))
     return line if len(line) <= most else line[:most - 1] + "…"
 
 
@@ -159,7 +167,7 @@ class Texts:
     def state(self) -> tuple: return self.rows, self.codes, list(self.known)
 
     def add(self, row: int, text: str):
-        self.rows.append(row); self.codes.append(self.known.setdefault(text, len(self.known)))
+        self.rows.append(row); self.codes.append(self.known.setdefault(whole(text), len(self.known)))
 
     def extend(self,
         other: "Texts",
