@@ -6,7 +6,7 @@
 __all__ = ['CALL_OUTCOMES', 'OK', 'ERROR', 'INVALID', 'UNKNOWN', 'UNANSWERED', 'ERROR_OUTPUT', 'REFUSED_OUTPUT', 'NO_ROUTE',
            'BROKEN_FORMS', 'TRUNCATED', 'MALFORMED', 'TOOL_TROUBLE', 'SPOKE', 'LONGEST_LABEL', 'LONGEST_PROMPT',
            'BAD_ROWS', 'LARGE', 'ROLLOUT_COLUMNS', 'KEYS_AT_END', 'KEPT_VERSION', 'run_files', 'call_outcome',
-           'text_of', 'answer_in', 'is_malformed', 'Measures', 'response_measures', 'whole', 'short', 'prompt_of',
+           'text_of', 'answer_in', 'is_malformed', 'Measures', 'response_measures', 'encodable', 'short', 'prompt_of',
            'Texts', 'Reader', 'parts_of', 'read_rows', 'RunColumns', 'lines_named', 'frames_of', 'read_keys',
            'read_failures', 'row_at', 'asked_for', 'stamp', 'keep_columns', 'kept_columns', 'bad_notes', 'read_run',
            'no_rollouts']
@@ -137,7 +137,7 @@ LONGEST_PROMPT = 80
 BAD_ROWS = dict(json="no valid JSON", keys=f"no '{TASK_INDEX_KEY_NAME}' and '{ROLLOUT_INDEX_KEY_NAME}'", reward="no finite reward", response="no 'response' of the OpenAI API")
 
 
-def whole(
+def encodable(
     text: str, # that a model may have written
 ) -> str: # with "?" for half a surrogate pair, which no table can hold
     "A text that can be encoded."
@@ -149,7 +149,7 @@ def short(
     most: int = LONGEST_PROMPT, # characters
 ) -> str: # on one line, cut off with "…"
     "The beginning of a text, on one line."
-    line = whole(" ".join(text[:10 * most].split()))
+    line = encodable(" ".join(text[:10 * most].split()))
     return line if len(line) <= most else line[:most - 1] + "…"
 
 
@@ -167,7 +167,7 @@ class Texts:
     def state(self) -> tuple: return self.rows, self.codes, list(self.known)
 
     def add(self, row: int, text: str):
-        self.rows.append(row); self.codes.append(self.known.setdefault(whole(text), len(self.known)))
+        self.rows.append(row); self.codes.append(self.known.setdefault(encodable(text), len(self.known)))
 
     def extend(self,
         other: "Texts",
