@@ -34,10 +34,11 @@ article { overflow-wrap: break-word; }
 article h2 { font-size: 1.7em; }
 article h3 { font-size: 1.25em; }
 article h4 { font-size: 1.1em; }
+article :is(h3, h4) { margin-top: 1.5rem; }
 article :is(h2, h3, h4) code.literal { padding: 0; border: 0; background: none; font-size: .95em; }
-.toc-tree code.literal { padding: 0; border: 0; background: none; font-size: inherit; }
+.toc-tree code.literal { padding: 0; border: 0; background: none; font-size: inherit; overflow-wrap: anywhere; }
 .cell_output, .cell_output .output { overflow-x: auto; }
-.cell_output table { margin: .5rem 0; border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+.cell_output table { margin: .5rem 0; border: 0; border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 .cell_output table caption { padding: .25rem 0; color: var(--color-foreground-secondary); text-align: left; }
 .cell_output :is(th, td) { padding: .3rem .7rem; border: 0; border-bottom: 1px solid var(--color-background-border); color: var(--color-foreground-primary); background: none; white-space: nowrap; text-align: right; }
 .cell_output :is(th, td)[style*="left"] { text-align: left; }
@@ -187,7 +188,7 @@ def contents(pages: list) -> str:
     tree = lambda caption, names: "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *names, "```"])
     names = {o.name for o in pages}
     inside = {caption: sorted(n for n in names if Path(n + ".ipynb").match(pattern) and n.count("/") == pattern.count("/")) for caption, pattern in sections.items()}
-    return "\n\n".join([tree("Start", ["Start <self>"]), *(tree(caption, found) for caption, found in inside.items() if found)])
+    return "\n\n".join([tree("Start", ["Overview <self>"]), *(tree(caption, found) for caption, found in inside.items() if found)])
 
 
 def from_outside(folder: Path) -> list: # "page: address"
@@ -201,7 +202,8 @@ def setup(app):
     from docutils import nodes
     def formula(block):
         def visit(translator, node):
-            translator.body.append(tex2mathml(node.astext(), as_block=block))
+            tex = re.sub(r"(\\frac)\s*([^\s{\\])", r"\1{\2}", node.astext()) # docutils takes \frac32 for one number
+            translator.body.append(tex2mathml(re.sub(r"(\\frac\{[^{}]\})\s*([^\s{\\])", r"\1{\2}", tex), as_block=block))
             raise nodes.SkipNode
         return visit, None
     app.add_html_math_renderer("mathml", inline_renderers=formula(False), block_renderers=formula(True))
