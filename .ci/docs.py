@@ -8,12 +8,12 @@ are shown as the source has them. Sphinx makes the pages and the search, and end
 """
 import argparse
 import ast
-import inspect
 import os
 import re
 import shutil
 import sys
 import tempfile
+import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,8 @@ from sphinx.application import Sphinx
 root = Path(__file__).resolve().parent.parent
 functions = ast.FunctionDef | ast.AsyncFunctionDef
 directive = re.compile(r"^#\|\s*(\w+)[ :]*(.*)\n?", re.M)
-sections = {"API": "[0-9]*.ipynb", "Environments": "envs/*.ipynb", "Guides": "tutorials/*.ipynb", "Models": "models/*.ipynb"}
+sections = {"Guides": "tutorials/*.ipynb", "Environments": "envs/*.ipynb", "API": "[0-9]*.ipynb", "Models": "models/*.ipynb"}
+guides = ["first_environment", "reward_profile", "tools_and_state", "open_nemo_gym", "notebook_to_pull_request"] # in the order in which they are read; others follow
 style = """
 .content { width: 54em; }
 article { overflow-wrap: break-word; }
@@ -46,6 +47,7 @@ article :is(h2, h3, h4) code.literal { padding: 0; border: 0; background: none; 
 .cell_output img { max-width: 100%; height: auto; padding: .5rem; border-radius: .3rem; background: white; }
 .cell_output pre { white-space: pre; overflow-x: auto; }
 div.cell { margin: 1rem 0; }
+div.cell div.cell_input { border-color: var(--color-background-border); border-left-color: var(--color-brand-primary); }
 div.cell div.cell_output { margin-top: .4rem; }
 details.source { margin: .25rem 0 1.5rem; }
 details.source > summary { width: max-content; color: var(--color-foreground-secondary); font-size: .85rem; cursor: pointer; }
@@ -97,24 +99,23 @@ def prepare(notebook: Path, to: Path) -> Page:
     return page
 
 
-def span(source: str, start: tuple, end: tuple) -> str: # rows from 1, columns in bytes, as in `ast`
-    "A part of a source."
-    rows = [o.encode() for o in source.splitlines(keepends=True)][start[0]-1:end[0]]
-    rows[-1] = rows[-1][:end[1]] if end[1] is not None else rows[-1]
-    rows[0] = rows[0][start[1]:]
-    return inspect.cleandoc(" "*start[1] + b"".join(rows).decode()) if start[1] else b"".join(rows).decode().rstrip()
+def head_row(node) -> int: return min([node.lineno, *(o.lineno for o in getattr(node, "decorator_list", []))])
+
+
+def rows(source: str, first: int, last: int, column: int|None = None) -> str: # rows from 1, the column in bytes, as in `ast`
+    "A part of a source, up to a column of its last row."
+    found = [o.encode() for o in source.splitlines()[first-1:last]]
+    found[-1] = found[-1][:column]
+    return textwrap.dedent(b"\n".join(found).decode()).rstrip()
 
 
 def signature(node, source: str) -> str:
     "The head of a definition as it is written, with its comments; of a class its fields too."
-    first = min([node.lineno, *(o.lineno for o in node.decorator_list)])
-    body = node.body[0]
-    head = span(source, (first, 0), (body.lineno, body.col_offset)).rstrip()
-    indent = len(head) - len(head.lstrip())
-    head = "\n".join(o[indent:] if not o[:indent].strip() else o for o in head.splitlines())
+    head = rows(source, head_row(node), node.body[0].lineno, node.body[0].col_offset)
     if not isinstance(node, ast.ClassDef): return head
-    fields = [o for o in node.body if isinstance(o, ast.AnnAssign | ast.Assign) and public(ast.unparse(o.target if isinstance(o, ast.AnnAssign) else o.targets[0]))]
-    return "\n".join([head, *(span(source, (o.lineno, 0), (o.end_lineno, None)) for o in fields)])
+    name = lambda o: ast.unparse(o.target if isinstance(o, ast.AnnAssign) else o.targets[0])
+    fields = [o for o in node.body if isinstance(o, ast.AnnAssign | ast.Assign) and public(name(o))]
+    return "\n".join([head, *(textwrap.indent(rows(source, o.lineno, o.end_lineno), "    ") for o in fields)])
 
 
 def escaped(text: str, link) -> str:
@@ -126,13 +127,12 @@ def escaped(text: str, link) -> str:
 def entry(name: str, node, source: str, level: int, label: str, link) -> str:
     "What a page says of a definition: its name, signature, docstring, methods and source."
     fence = "`"*4
-    doc = escaped(inspect.cleandoc(ast.get_docstring(node) or ""), link)
+    doc = escaped(ast.get_docstring(node) or "", link)
     parts = [f"({label})=\n{'#'*level} `{name}`", f"{fence}python\n{signature(node, source)}\n{fence}", doc]
     for o in node.body if isinstance(node, ast.ClassDef) else []:
         if isinstance(o, functions) and public(o.name) and ast.get_docstring(o):
             parts += [f"({label}.{o.name})=\n{'#'*(level + 1)} `{name}.{o.name}`", f"{fence}python\n{signature(o, source)}\n{fence}", escaped(ast.get_docstring(o), link)]
-    first = min([node.lineno, *(o.lineno for o in node.decorator_list)])
-    whole = span(source, (first, 0), (node.end_lineno, None))
+    whole = rows(source, head_row(node), node.end_lineno)
     parts.append(f'<details class="source"><summary>Source</summary>\n\n{fence}python\n{whole}\n{fence}\n\n</details>')
     return "\n\n".join(o for o in parts if o)
 
@@ -178,7 +178,7 @@ def finish(page: Page, processed: Path, to: Path, pages: list, labels: dict):
         cells.append(nbformat.from_dict({k: v for k, v in cell.items() if k in ("cell_type", "source", "metadata", "id", "outputs", "execution_count", "attachments")}))
     if page.name == "index": cells.append(nbformat.v4.new_markdown_cell(contents(pages)))
     nb.cells = cells
-    nb.metadata = dict(language_info=dict(name="python", pygments_lexer="python"), kernelspec=dict(name="python3", display_name="Python 3", language="python"), tocdepth=3)
+    nb.metadata = dict(language_info=dict(name="python", pygments_lexer="ipython3"), kernelspec=dict(name="python3", display_name="Python 3", language="python"), tocdepth=3)
     to.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(nb, to)
 
@@ -186,8 +186,9 @@ def finish(page: Page, processed: Path, to: Path, pages: list, labels: dict):
 def contents(pages: list) -> str:
     "The sections of the sidebar."
     tree = lambda caption, names: "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *names, "```"])
-    names = {o.name for o in pages}
-    inside = {caption: sorted(n for n in names if Path(n + ".ipynb").match(pattern) and n.count("/") == pattern.count("/")) for caption, pattern in sections.items()}
+    place = {f"tutorials/{o}": i for i, o in enumerate(guides)}
+    names = sorted((o.name for o in pages), key=lambda o: (place.get(o, len(place)), o))
+    inside = {caption: [n for n in names if Path(n + ".ipynb").match(pattern) and n.count("/") == pattern.count("/")] for caption, pattern in sections.items()}
     return "\n\n".join([tree("Start", ["Overview <self>"]), *(tree(caption, found) for caption, found in inside.items() if found)])
 
 
@@ -208,6 +209,7 @@ def setup(app):
         return visit, None
     app.add_html_math_renderer("mathml", inline_renderers=formula(False), block_renderers=formula(True))
     app.add_css_file("site.css")
+    return dict(parallel_read_safe=True, parallel_write_safe=True)
 
 
 def build(source: Path, to: Path, static: Path) -> int: # 0 when all went well
@@ -218,7 +220,7 @@ def build(source: Path, to: Path, static: Path) -> int: # 0 when all went well
                   nb_execution_mode="off", nb_merge_streams=True, myst_enable_extensions=["dollarmath", "attrs_inline"], myst_dmath_double_inline=True, myst_heading_anchors=4, html_math_renderer="mathml",
                   html_copy_source=False, html_show_sourcelink=False, html_show_copyright=False, html_show_sphinx=False, exclude_patterns=["**.ipynb_checkpoints"])
     sys.path.insert(0, str(Path(__file__).parent))
-    app = Sphinx(str(source), None, str(to), str(source.parent/"doctrees"), "html", config, status=None, warning=sys.stderr, warningiserror=True)
+    app = Sphinx(str(source), None, str(to), str(source.parent/"doctrees"), "html", config, status=None, warning=sys.stderr, warningiserror=True, parallel=os.cpu_count() or 1)
     app.build(force_all=True)
     return app.statuscode
 
