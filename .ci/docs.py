@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The site in _docs/, from the notebooks as they are stored: no cell is run again, and a page loads nothing from outside.
 
-    python .ci/docs.py [--to FOLDER]
+    python .ci/docs.py [--to FOLDER]        after pip install -c constraints.txt -e '.[dev,docs]'
 
 nbdev's `proc_nbs` hides, cleans and links the cells and says where a definition is documented; its signature, comments and docstring
 are shown as the source has them. Sphinx makes the pages and the search, and ends with an error at a link that leads nowhere.
@@ -47,6 +47,8 @@ article :is(h2, h3, h4) code.literal { padding: 0; border: 0; background: none; 
 .cell_output thead th { border-bottom: 2px solid var(--color-foreground-border); }
 .cell_output img { max-width: 100%; height: auto; padding: .5rem; border-radius: .3rem; background: white; }
 .cell_output pre { white-space: pre; overflow-x: auto; }
+.toc-tree span.pre { white-space: normal; }
+.highlight :is(.nn, .nc) { text-decoration: none !important; }
 div.cell { margin: 1rem 0; }
 div.cell div.cell_input { border-color: var(--color-background-border); border-left-color: var(--color-brand-primary); }
 div.cell div.cell_output { margin-top: .4rem; }
