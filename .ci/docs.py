@@ -31,7 +31,7 @@ directive = re.compile(r"^#\|\s*(\w+)[ :]*(.*)\n?", re.M)
 sections = {"Guides": "tutorials/*.ipynb", "Environments": "envs/*.ipynb", "API": "[0-9]*.ipynb", "Models": "models/*.ipynb"}
 guides = ["first_environment", "reward_profile", "tools_and_state", "open_nemo_gym", "notebook_to_pull_request"] # in the order in which they are read; others follow
 style = """
-.content { width: 54em; }
+@media (min-width: 92em) { .content { width: 54em; } }
 article { overflow-wrap: break-word; }
 article h2 { font-size: 1.7em; }
 article h3 { font-size: 1.25em; }
