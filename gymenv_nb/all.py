@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Browser', 'Card', 'Environment', 'Estimate', 'FunctionPolicy', 'OpenAIPolicy', 'Run', 'Session', 'Tasks',
            'TransformersPolicy', 'browse', 'call_tool', 'collect', 'compare', 'estimate', 'example_names', 'export',
-           'from_reasoning_gym', 'load_environment', 'pipeline', 'play_episode', 'plot', 'policy', 'profile',
+           'from_reasoning_gym', 'load_environment', 'pipeline', 'play', 'play_episode', 'plot', 'policy', 'profile',
            'repeats_needed', 'report', 'reverify', 'reward', 'run_tests', 'save_plots', 'serve', 'tasks_from_dataset']
 
 # %% ../nbs/17_all.ipynb #74ad58fa
@@ -15,6 +15,7 @@ from .contribute import pipeline, run_tests
 from .environment import Card, Environment, example_names, load_environment
 from .export import export
 from .gymnasium import play_episode
+from .play import play
 from .plots import plot, report, save_plots
 from .policy import FunctionPolicy, OpenAIPolicy, TransformersPolicy, policy
 from .profile import profile, repeats_needed
@@ -25,4 +26,4 @@ from .tasks import Tasks, tasks_from_dataset
 
 # %% ../nbs/17_all.ipynb #5cccee5a
 _all_ = ["Browser", "Card", "Environment", "Estimate", "FunctionPolicy", "OpenAIPolicy", "Run", "Session", "Tasks", "TransformersPolicy", "browse", "call_tool", "collect", "compare", "estimate", "example_names", "export", "from_reasoning_gym",
-         "load_environment", "pipeline", "play_episode", "plot", "policy", "profile", "repeats_needed", "report", "reverify", "reward", "run_tests", "save_plots", "serve", "tasks_from_dataset"]
+         "load_environment", "pipeline", "play", "play_episode", "plot", "policy", "profile", "repeats_needed", "report", "reverify", "reward", "run_tests", "save_plots", "serve", "tasks_from_dataset"]
