@@ -111,8 +111,11 @@ def folder_tests(
 
     plugin, out = Report(), io.StringIO()
     plugin.tests = []
-    with folder_modules(folder, fresh=True).scope(), working_in(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-        pytest.main([str(folder/"tests"), "-q", "-p", "no:cacheprovider", f"--rootdir={folder.parent.parent}", "--import-mode=importlib", "-o", "asyncio_mode=auto"], plugins=[plugin])
+    def target():
+        with folder_modules(folder, fresh=True).scope(), working_in(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            pytest.main([str(folder/"tests"), "-q", "-p", "no:cacheprovider", f"--rootdir={folder.parent.parent}", "--import-mode=importlib", "-o", "asyncio_mode=auto"], plugins=[plugin])
+    thread = threading.Thread(target=target) # async tests want an event loop of their own, and that of a notebook's thread is busy
+    thread.start(); thread.join()
     if not plugin.tests: raise GymenvError(f"{folder/'tests'}: pytest ran no test. {out.getvalue().strip().splitlines()[-1] if out.getvalue().strip() else ''}")
     return Tests(folder.name, plugin.tests)
 
