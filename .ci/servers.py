@@ -106,7 +106,6 @@ def own_environment(work: Path, base: Path, folder: Path) -> tuple: # (its Pytho
         code, out, err = run([base, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], 60)
         site = next((place/"lib").glob("python*/site-packages"))
         (site/"base.pth").write_text(f"import site; site.addsitedir({out.strip()!r})\n") # with its .pth files, of which an editable install is one
-        (work/"tmp").mkdir(exist_ok=True)
         code, out, err = run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted], SECONDS["install"])
         said = [o for o in err.splitlines() if o.startswith("ERROR") and "dependency resolver" not in o]
         (place/"done").write_text("" if code == 0 else (said or ["ERROR: " + (err.splitlines() or ["?"])[-1]])[0])

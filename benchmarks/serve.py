@@ -126,5 +126,6 @@ if __name__ == "__main__":
             rates["Session, on all cores"].append(on_all_cores(body, 8000))
     finally: theirs.kill(); ours.kill()
     for k, v in rates.items(): print(f"{k:<28} {statistics.median(v):8,.0f} a second ({min(v):,.0f} to {max(v):,.0f})")
-    ratio = lambda a, b: f"{statistics.median(x/y for x, y in zip(rates[a], rates[b])):.1f}"
-    print(f"over HTTP {ratio('gymenv serve, HTTP', 'NeMo Gym, HTTP')}x; in process {ratio('Session, in process', 'NeMo Gym' + chr(39) + 's models by hand')}x of its models by hand, {ratio('Session, in process', 'NeMo Gym' + chr(39) + 's app through ASGI')}x of its app")
+    ratio = lambda a, b: f"{statistics.median(x/y for x, y in zip(rates[a], rates[b])):.1f}x"
+    http, hand, app = ratio("gymenv serve, HTTP", "NeMo Gym, HTTP"), ratio("Session, in process", "NeMo Gym's models by hand"), ratio("Session, in process", "NeMo Gym's app through ASGI")
+    print(f"over HTTP {http}; in process {hand} of its models by hand, {app} of its app")

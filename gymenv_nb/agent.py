@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MOST_STEPS', 'LONGEST_OUTPUT', 'EPISODE_STEPS', 'turn_seed', 'RolloutFailure', 'checked', 'add_usage', 'call_tool_of',
-           'first_items', 'asked', 'respond', 'TaskRequest', 'seeded', 'judged', 'response_json', 'rollout_index',
-           'episode_reply', 'run_episode', 'turns_of', 'run_rollout', 'verify_again']
+           'first_items', 'asked', 'respond', 'TaskRequest', 'answered', 'keys_of', 'seeded', 'judged', 'response_json',
+           'rollout_index', 'run_episode', 'turns_of', 'run_rollout', 'verify_again']
 
 # %% ../nbs/07_agent.ipynb #0d4c123e
 import asyncio
@@ -137,12 +137,22 @@ class TaskRequest:
         return b"".join((self.json, *(b',"%s":%s' % (k.encode(), v) for k, v in more.items()), b"}"))
 
 
+async def answered(session, path: str, request: TaskRequest, **more) -> Reply:
+    "The server's answer to the task. Raises `RolloutFailure` when there is none."
+    what = f"{type(session.server).__name__}.{path}"
+    reply = checked(await session.post(f"/{path}", request.body(**more)), what, "verifier")
+    if problem := reply.problem(): raise RolloutFailure("verifier", f"{what}: {problem}", reply.place)
+    return reply
+
+
+def keys_of(row: dict) -> dict:
+    "What says which rollout a row is."
+    return {k: row[k] for k in (AGENT_REF_KEY_NAME, TASK_INDEX_KEY_NAME, ROLLOUT_INDEX_KEY_NAME) if k in row}
+
+
 async def seeded(session, request: TaskRequest, **more) -> None:
     "Begin a rollout's session."
-    if not is_seeded(session.server): return
-    what = f"{type(session.server).__name__}.seed_session"
-    reply = checked(await session.post("/seed_session", request.body(**more)), what, "verifier")
-    if problem := reply.problem(): raise RolloutFailure("verifier", f"{what}: {problem}", reply.place)
+    if is_seeded(session.server): await answered(session, "seed_session", request, **more)
 
 
 async def judged(session, request: TaskRequest, response: bytes, row: dict, **more) -> dict: # a rollout row
@@ -151,7 +161,7 @@ async def judged(session, request: TaskRequest, response: bytes, row: dict, **mo
     reply = checked(await session.post("/verify", request.body(**more, response=response)), f"{name}.verify", "verifier")
     try: result = verified(reply, name)
     except GymenvError as e: raise RolloutFailure("verifier", str(e), reply.place) from None
-    return {**result, **{k: row[k] for k in (AGENT_REF_KEY_NAME, TASK_INDEX_KEY_NAME, ROLLOUT_INDEX_KEY_NAME) if k in row}}
+    return {**result, **keys_of(row)}
 
 
 def response_json(
@@ -171,14 +181,6 @@ def rollout_index(row: dict) -> dict:
 EPISODE_STEPS = 10 # calls of the policy in one episode where nothing else was said, as in NeMo Gym's gymnasium_agent
 
 
-async def episode_reply(session, path: str, request: TaskRequest, **more) -> dict: # what `reset` or `step` returned
-    "A call of an environment of episodes. Raises `RolloutFailure` when it fails."
-    what = f"{type(session.server).__name__}.{path}"
-    reply = checked(await session.post(f"/{path}", request.body(**more)), what, "verifier")
-    if problem := reply.problem(): raise RolloutFailure("verifier", f"{what}: {problem}", reply.place)
-    return reply.json()
-
-
 async def run_episode(
     session, # new
     request: TaskRequest,
@@ -188,14 +190,14 @@ async def run_episode(
 ) -> dict: # a rollout row
     "One episode: `reset`, then a response and a `step` in turn."
     more = rollout_index(row)
-    begun = await episode_reply(session, "reset", request, **more)
+    begun = (await answered(session, "reset", request, **more)).json()
     start = first_items(request.params) + ([NeMoGymEasyInputMessage(role="user", content=begun["observation"])] if begun.get("observation") else [])
     items, usage, total, last, ended = [], None, 0., None, dict(terminated=False, truncated=True, info={})
     for turn in range(max_steps or EPISODE_STEPS):
-        last = response = await next_response(start + items, turn)
-        items += response.output
-        usage = add_usage(usage, response.usage and response.usage.model_copy(deep=True))
-        ended = await episode_reply(session, "step", request, **more, response=response_json(response))
+        last = await next_response(start + items, turn)
+        items += last.output
+        usage = add_usage(usage, last.usage and last.usage.model_copy(deep=True))
+        ended = (await answered(session, "step", request, **more, response=response_json(last))).json()
         if not math.isfinite(ended["reward"] or 0.): raise RolloutFailure("verifier", f"{type(session.server).__name__}.step: the reward is {ended['reward']}, not a finite number.")
         total += ended["reward"]
         if ended["terminated"] or ended["truncated"]: break
@@ -205,7 +207,7 @@ async def run_episode(
     else: ended["truncated"] = True
     response = last.model_copy(update=dict(output=items, usage=usage))
     return dict(responses_create_params=request.params.model_copy(update=dict(input=start)).model_dump(mode="json"), response=json.loads(response_json(response)), reward=total, terminated=ended["terminated"],
-                truncated=ended["truncated"], info=ended.get("info") or {}, **{k: row[k] for k in (AGENT_REF_KEY_NAME, TASK_INDEX_KEY_NAME, ROLLOUT_INDEX_KEY_NAME) if k in row})
+                truncated=ended["truncated"], info=ended.get("info") or {}, **keys_of(row))
 
 
 def turns_of(

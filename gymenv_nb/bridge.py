@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['NEMO_GYM_MODULES', 'NEIGHBOURS', 'IMPORT_LOCK', 'HOME', 'FOLDERS', 'SPACES', 'VerifyResponse',
-           'MultiRewardVerifyResponse', 'FolderLoader', 'FolderModules', 'resolvers_again', 'folder_modules',
-           'ServerModules', 'working_in', 'load_server_module', 'requirement_for', 'server_classes', 'ServerConfig',
-           'config_files', 'config_tree', 'follow_directives', 'read_config']
+           'MultiRewardVerifyResponse', 'FolderLoader', 'in_checkout', 'FolderModules', 'resolvers_again',
+           'folder_modules', 'ServerModules', 'working_in', 'load_server_module', 'requirement_for', 'server_classes',
+           'ServerConfig', 'config_files', 'config_tree', 'follow_directives', 'read_config']
 
 # %% ../nbs/03_bridge.ipynb #a8112c3c
 import builtins
@@ -72,6 +72,14 @@ class FolderLoader(SourceFileLoader):
     def get_code(self, fullname): return super().get_code(self.name)
 
 
+def in_checkout(
+    path, # as a configuration names it
+    root: Path, # the folder that holds `resources_servers`
+) -> Path: # the working directory's when there is neither
+    "A file by its path from the working directory, else from the checkout: NeMo Gym's rule."
+    return next((o for o in (Path.cwd()/path, root/path) if o.exists()), Path.cwd()/path)
+
+
 class FolderModules(MetaPathFinder):
     "The modules that the code of a resources-server folder sees, and how it imports them."
     def __init__(self,
@@ -100,14 +108,14 @@ class FolderModules(MetaPathFinder):
             if "." in name: setattr(found["nemo_gym"], name.partition(".")[2], module)
         if (self.checkout/"failure_kinds.py").is_file(): vars(found["nemo_gym.base_resources_server"]).update(BaseVerifyResponse=VerifyResponse, BaseMultiRewardVerifyResponse=MultiRewardVerifyResponse)
         prompt = found["nemo_gym.prompt"]
-        prompt.load_prompt_config = lambda path: load_prompt_config(self.in_root(path))
+        prompt.load_prompt_config = lambda path: load_prompt_config(in_checkout(path, self.root.parent))
         if not (self.root/"gymnasium").is_dir(): # a folder that stands alone
             packages = [ModuleType(o) for o in ("resources_servers", "resources_servers.gymnasium")]
             for o, place in zip(packages, ([str(self.root)], [])): o.__path__ = place; o.__spec__ = ModuleSpec(o.__name__, None, is_package=True); o.__spec__.submodule_search_locations = place; found[o.__name__] = o
             vars(packages[1]).update({k: v for k, v in vars(importlib.import_module("gymenv_nb.gymnasium")).items() if not k.startswith("__")})
             packages[0].gymnasium = packages[1]
         found["nemo_gym.base_responses_api_agent"].Body = Body
-        vars(found["nemo_gym"]).update(ROOT_DIR=self.root.parent/"nemo_gym", PARENT_DIR=self.root.parent, _resolve_under_cwd_or_install=self.in_root, WORKING_DIR=self.root.parent, CACHE_DIR=self.root.parent/"cache", RESULTS_DIR=self.root.parent/"results", __version__="0.4.0")
+        vars(found["nemo_gym"]).update(ROOT_DIR=self.root.parent/"nemo_gym", PARENT_DIR=self.root.parent, _resolve_under_cwd_or_install=partial(in_checkout, root=self.root.parent), WORKING_DIR=self.root.parent, CACHE_DIR=self.root.parent/"cache", RESULTS_DIR=self.root.parent/"results", __version__="0.4.0")
         return found
 
     def own_name(self, module: str, name: str):
@@ -122,10 +130,6 @@ class FolderModules(MetaPathFinder):
                 except BaseException: del self.loaded[module]; raise
         try: return vars(self.loaded[module])[name]
         except KeyError: raise AttributeError(f"module {module!r} has no attribute {name!r}") from None
-
-    def in_root(self, path) -> Path:
-        "A file by its path from the working directory, else from the folder that holds `resources_servers`."
-        return next((o for o in (Path.cwd()/path, self.root.parent/path) if o.exists()), Path.cwd()/path)
 
     def find_spec(self, name, path=None, target=None):
         "The folder's own modules by their names, and packages beside it."
@@ -296,8 +300,8 @@ def config_tree(
     except (yaml.YAMLError, OmegaConfBaseException) as e: raise GymenvError(f"{path}: no valid YAML ({str(e).splitlines()[0]}).") from None
     if not OmegaConf.is_dict(seen[path]): raise GymenvError(f"{path}: no configuration.")
     for o in seen[path].get("config_paths") or []:
-        found = next((p for p in (Path.cwd()/o, root/o) if p.is_file()), None)
-        if not found: raise GymenvError(f"{path}: config_paths names {o}, which is neither in {Path.cwd()} nor in {root}.")
+        found = in_checkout(o, root)
+        if not found.is_file(): raise GymenvError(f"{path}: config_paths names {o}, which is neither in {Path.cwd()} nor in {root}.")
         config_tree(found.resolve(), root, seen)
 
 
@@ -345,16 +349,16 @@ def read_config(
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
     folder = Path(folder).resolve()
     root = folder.parent.parent
-    files = [next((o for o in (folder/"configs"/which, Path.cwd()/which, root/which) if o.is_file()), folder/"configs"/which).resolve()] if which else config_files(folder)
+    files = [next((o for o in (folder/"configs"/which, in_checkout(which, root)) if o.is_file()), folder/"configs"/which).resolve()] if which else config_files(folder)
     if not files: raise GymenvError(f"{folder}: no configs/*.yaml. NeMo Gym needs one; see export.")
     if not files[0].is_file(): raise GymenvError(f"{files[0]}: no such file. There are {', '.join(o.name for o in config_files(folder))}.")
     given = OmegaConf.create({})
     for k, v in (values or {}).items(): OmegaConf.update(given, k, v, force_add=True)
-    settled = next((o for o in (Path.cwd()/"env.yaml", root/"env.yaml") if o.is_file()), None)
+    settled = in_checkout("env.yaml", root)
     for path in files:
         read = {}
         config_tree(path, root, read)
-        if settled: config_tree(settled, root, read)
+        if settled.is_file(): config_tree(settled, root, read)
         raw = follow_directives(OmegaConf.to_container(OmegaConf.merge(*read.values(), given)), path)
         servers = {name: block["resources_servers"] for name, block in raw.items() if isinstance(block, dict) and isinstance(block.get("resources_servers"), dict)}
         name = next((k for k, v in servers.items() if folder.name in v), next(iter(servers), None))

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
 import gymenv_nb
-from .bridge import load_server_module, read_config, server_classes, working_in
+from .bridge import in_checkout, load_server_module, read_config, server_classes, working_in
 from .clients import ServerClient
 from .contract import DOMAINS, GymenvError, patch
 from .gymnasium import has_steps
@@ -253,11 +253,11 @@ def folder_environment(
     card = Card(re.sub(r"^[^a-z]+", "", re.sub(r"[^a-z0-9_]", "_", folder.name.lower())) or "server", domain if domain in DOMAINS else "other", str(found.settings.get("description") or "").strip() or folder.name, source=f"{folder.name}/data", license=(licenses or ["TBD"])[0])
     known = ("train", "validation", "example")
     order = sorted((o for o in found.datasets if o.get("jsonl_fpath")), key=lambda o: known.index(o["type"]) if o.get("type") in known else -1)
-    places = [(folder/"data"/"train.jsonl", None), *((next((p for p in (Path.cwd()/o["jsonl_fpath"], root/o["jsonl_fpath"]) if p.exists()), root/o["jsonl_fpath"]), o.get("prompt_config")) for o in order), (folder/"data"/"example.jsonl", None)]
+    places = [(folder/"data"/"train.jsonl", None), *((in_checkout(o["jsonl_fpath"], root), o.get("prompt_config")) for o in order), (folder/"data"/"example.jsonl", None)]
     place, prompt = next((o for o in places if o[0].exists()), places[-1])
     tasks = str(place)
     if prompt and place.exists():
-        prompt = load_prompt_config(str(next((o for o in (Path.cwd()/prompt, root/prompt) if o.is_file()), root/prompt)))
+        prompt = load_prompt_config(in_checkout(prompt, root))
         tasks = [apply_prompt_to_row(o, prompt) for o in read_jsonl(place)[0]]
     return Environment(server, tasks, card, max_steps=found.agent.get("max_steps"), agent=found.agent_kind)
 

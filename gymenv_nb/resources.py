@@ -112,8 +112,12 @@ class SimpleServer(BaseServer):
         async def exception_handling_middleware(request: Request, call_next):
             try: return await call_next(request)
             except Exception as e:
-                inner = getattr(e, "response_content", None) # of a server that this one has called
-                return JSONResponse(content=repr(e) if inner is None else f"Hit an exception in {self.get_session_middleware_key()} calling an inner server: {inner}", status_code=500)
+                return JSONResponse(content=self.exception_text(e), status_code=500)
+
+    def exception_text(self, error: Exception) -> str:
+        "What an agent is told of an exception: its repr, or what another server answered that this one has called."
+        inner = getattr(error, "response_content", None)
+        return repr(error) if inner is None else f"Hit an exception in {self.get_session_middleware_key()} calling an inner server: {inner}"
 
     @classmethod
     def run_webserver(cls) -> None:
@@ -524,7 +528,7 @@ class DirectApp:
     def __init__(self,
         server, # resources-server instance
     ):
-        self.app, self.plain = web_app(server), {}
+        self.server, self.app, self.plain = server, web_app(server), {}
         if type(server).setup_exception_middleware is SimpleServer.setup_exception_middleware and type(server).setup_session_middleware is SimpleServer.setup_session_middleware: self.plain = Session.app_of(server)[-1]
         key = server.get_session_middleware_key()
         self.direct = SessionMiddleware(self.answer, secret_key=key, session_cookie=key)
@@ -551,8 +555,7 @@ class DirectApp:
         if reply is None:
             call["refused"] = True
             return
-        if (inner := getattr(reply.error, "response_content", None)) is not None:
-            reply = Reply(500, json.dumps(f"Hit an exception in {self.direct.session_cookie} calling an inner server: {inner}").encode())
+        if hasattr(reply.error, "response_content"): reply = Reply(500, json.dumps(self.server.exception_text(reply.error)).encode())
         await send(dict(type="http.response.start", status=reply.status, headers=[(b"content-length", str(len(reply.content)).encode()), (b"content-type", b"application/json")]))
         await send(dict(type="http.response.body", body=reply.content))
 
