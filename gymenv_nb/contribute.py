@@ -21,6 +21,7 @@ from pathlib import Path
 from .bridge import folder_modules, working_in
 from .contract import GymenvError
 from .environment import Environment, load_environment, notebook_cells
+from .gymnasium import play_episode
 from .resources import Session, call_tool, reward
 
 # %% ../nbs/15_contribute.ipynb #d95738c5
@@ -72,8 +73,9 @@ def notebook_tests(
     timeout: float, # seconds for each test
 ) -> Tests:
     "Run the test cells of a notebook."
-    from gymenv_nb.export import own_tests
-    names = {k: v for k, v in vars(sys.modules[type(env.server).__module__]).items() if not k.startswith("__")} | dict(reward=reward, call_tool=call_tool, Session=Session)
+    from gymenv_nb.export import defined_for_tests, own_tests
+    names = {k: v for k, v in vars(sys.modules[type(env.server).__module__]).items() if not k.startswith("__")}
+    names |= {k: v for k, v in dict(reward=reward, call_tool=call_tool, Session=Session, play_episode=play_episode).items() if k in defined_for_tests(env)}
     cells, left_out = own_tests(notebook_cells(path), set(names), type(env.server).__name__, path.name)
     if not cells: raise GymenvError(f"{path}: no test cell. Write one: assert await reward({type(env.server).__name__}, '...', ...) == 1.0")
     done = []

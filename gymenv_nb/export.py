@@ -11,16 +11,16 @@ __all__ = ['VERSIONS', 'NEMO_GYM_NAMES', 'ONLY_IN', 'SHARED_ROOMS', 'TRAVELLING_
            'imports_of', 'parse', 'pieces', 'closure', 'check_defined', 'check_version', 'nemo_gym_name',
            'nemo_gym_import', 'section', 'import_lines', 'header', 'module_source', 'rewrite_imports', 'room_pieces',
            'room_sources', 'executed_cells', 'kernel_names', 'live_notebook', 'check_same', 'environment_cells',
-           'indent', 'last_sentence', 'agent_of', 'has_steps', 'defined_for_tests', 'TestCell', 'without_imports',
-           'function_names', 'own_tests', 'config_settings', 'server_names', 'config_source', 'config_import',
-           'tests_source', 'json_literal', 'docstring', 'config_yaml', 'rounded', 'spread', 'example_metrics',
-           'modules_of', 'own_extras', 'requirements', 'written_fields', 'field_of', 'task_data_source',
-           'check_task_data', 'Cases', 'Values', 'plain_assertion', 'plain_assertions', 'recorded_response',
-           'verifier_cases', 'takes_body_alone', 'fixture_source', 'licensing', 'manifest_yaml', 'turns_of',
-           'verified_again', 'recorded_answers', 'verification_logic', 'tool_list', 'prose', 'quote', 'license_of',
-           'readme', 'tidy', 'file_hashes', 'check_target', 'added', 'put_in_place', 'Export', 'Code', 'export_code',
-           'app_source', 'policy_name', 'rollouts_of_policy', 'rollouts_of_run', 'check_fields', 'jsonl',
-           'environment_texts', 'folder_texts', 'write_folder', 'export']
+           'indent', 'last_sentence', 'defined_for_tests', 'TestCell', 'without_imports', 'function_names', 'own_tests',
+           'config_settings', 'server_names', 'config_source', 'config_import', 'tests_source', 'json_literal',
+           'docstring', 'config_yaml', 'rounded', 'spread', 'example_metrics', 'modules_of', 'own_extras',
+           'requirements', 'written_fields', 'field_of', 'task_data_source', 'check_task_data', 'Cases', 'Values',
+           'plain_assertion', 'plain_assertions', 'recorded_response', 'verifier_cases', 'takes_body_alone',
+           'fixture_source', 'licensing', 'manifest_yaml', 'turns_of', 'verified_again', 'recorded_answers',
+           'verification_logic', 'tool_list', 'prose', 'quote', 'license_of', 'readme', 'tidy', 'file_hashes',
+           'check_target', 'added', 'put_in_place', 'Export', 'Code', 'export_code', 'app_source', 'policy_name',
+           'rollouts_of_policy', 'rollouts_of_run', 'check_fields', 'jsonl', 'environment_texts', 'folder_texts',
+           'write_folder', 'export']
 
 # %% ../nbs/14_export.ipynb #e24faa8c
 import ast
@@ -54,6 +54,7 @@ from pydantic import BaseModel, ValidationError
 from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, BaseRunRequest, BaseVerifyRequest, GymenvError, describe_errors
 from .clients import InProcessResponse, is_server_ref
 from .environment import Environment, cell_of, notebook_cells
+from .gymnasium import has_steps
 from .resources import BaseResourcesServerConfig, Session, is_seeded
 from .tasks import Tasks, prompt_text
 
@@ -450,25 +451,11 @@ TEST_MODULES = ("gymenv_nb.resources", "gymenv_nb.gymnasium") # where tests impo
 RESERVED_NAMES = {"DATA_FOLDER", "SERVER_CONFIG", "as_json", "as_response", "read_rows", "recorded_client", "turns_of"} # what it defines for itself
 
 
-def agent_of(
-    env: Environment,
-) -> str: # name of a folder of NeMo Gym's responses_api_agents
-    "The agent that the environment runs with."
-    return getattr(env, "agent", "simple_agent")
-
-
-def has_steps(
-    env: Environment,
-) -> bool: # whether it has `step` in place of `verify`
-    "Whether an environment is one of several turns, in the style of Gymnasium."
-    return agent_of(env) == "gymnasium_agent"
-
-
 def defined_for_tests(
     env: Environment,
 ) -> set: # of functions and classes
     "What its test file defines for its tests."
-    return EPISODE_TEST_NAMES if has_steps(env) else VERIFY_TEST_NAMES
+    return EPISODE_TEST_NAMES if has_steps(env.server) else VERIFY_TEST_NAMES
 
 
 @dataclass
@@ -731,16 +718,16 @@ def tests_source(
     bound = set().union(*(o.binds for o in travelling))
     imports = {Import("contextlib"), Import("json"), Import("pathlib", "Path"), Import("unittest.mock", "MagicMock"), Import("pytest"), Import("fastapi.testclient", "TestClient"),
                Import("nemo_gym.server_utils", "ServerClient"), Import(app, server), config_import(env, app)}
-    if has_steps(env): imports.remove(Import("contextlib"))
+    if has_steps(env.server): imports.remove(Import("contextlib"))
     if recorded: imports |= {Import("types", "SimpleNamespace"), Import("unittest.mock", "AsyncMock")}
     if cases: imports |= {Import("asyncio"), Import(app, "VERIFIER_FIXTURE"), Import("nemo_gym.verifier_fixture", "exercise_verifier_fixture")}
     for name in set().union(*(o.uses for o in tests)) - defined_for_tests(env) - {"__name__", "__file__"}:
         from_app = name in bound and not (name in brought and section(brought[name].module) != 2)
         imports.add(Import(app, name) if from_app else brought.get(name) or elsewhere[name])
     helpers = [TEST_HELPERS.format(config=config_source(env), client="recorded_client()" if recorded else "MagicMock(spec=ServerClient)"),
-               *([RECORDED_CLIENT] if recorded else []), EPISODE_HELPERS if has_steps(env) else VERIFY_HELPERS]
+               *([RECORDED_CLIENT] if recorded else []), EPISODE_HELPERS if has_steps(env.server) else VERIFY_HELPERS]
     functions = ["@pytest.mark.asyncio\nasync def " + o.name + "():\n" + docstring(o.sentence) + indent(o.source) for o in tests]
-    functions.append((TEST_OF_EPISODES if has_steps(env) else TEST_OF_ROLLOUTS).format(server=server))
+    functions.append((TEST_OF_EPISODES if has_steps(env.server) else TEST_OF_ROLLOUTS).format(server=server))
     if cases: functions.append(TEST_OF_FIXTURE.format(low=cases.low, high=cases.high, num_cases=len(cases.rows)))
     return "\n\n\n".join([header(holder) + import_lines(imports), *helpers, *functions]) + "\n"
 
@@ -767,7 +754,7 @@ def config_yaml(
     version: str = VERSIONS[0], # of NeMo Gym
 ) -> str: # text of configs/<name>.yaml
     "What starting the servers and preparing the data read."
-    name, card, kind = env.name, env.card, agent_of(env)
+    name, card, kind = env.name, env.card, env.agent
     data = lambda kind: dict(name=kind, type=kind, jsonl_fpath=f"resources_servers/{name}/data/{kind}.jsonl", num_repeats=1)
     datasets = [data("train") | dict(license=card.license), data("validation") | dict(license=card.license), data("example")]
     server = dict(entrypoint="app.py", domain=card.domain, verified=False, description=card.description, **config_settings(env.server))
@@ -1082,7 +1069,7 @@ def manifest_yaml(
     holder: str, # who has the copyright
 ) -> str: # text of environments/<name>/manifest.yaml
     "What NeMo Gym's catalogue knows of an environment."
-    name, card, kind = env.name, env.card, agent_of(env)
+    name, card, kind = env.name, env.card, env.agent
     datasets = [dict(name=o, type=o, jsonl_fpath=f"resources_servers/{name}/data/{o}.jsonl", num_repeats=1) for o in ("train", "validation", "example")]
     said = dict(name=name, version="0.1.0", experimental=True, kind="environment", integration_profile="custom-gym-verifier" if kind == "simple_agent" else "custom-gym-agent-loop", domain=card.domain,
                 description=card.description, modality="text", licensing=licensing(card.license), authors=[holder],
@@ -1113,7 +1100,7 @@ async def verified_again(
         reply = await session.post(path, body)
         if problem := reply.problem(): raise GymenvError(f"{env.name}, {path}: {problem}") from reply.error
         return reply.json()
-    if has_steps(env):
+    if has_steps(env.server):
         await post("/reset", task)
         return dict(reward=sum([(await post("/step", {**task, "response": {**response, "output": o}}))["reward"] for o in turns_of(response["output"])]))
     await post("/seed_session", task)
@@ -1251,7 +1238,7 @@ def readme(
         "The first example:", quote(prompt_text(examples[0])),
         "# Example rollouts", f"`data/example_rollouts.jsonl` has one rollout of each example task, made with `{policy_name}`. Rewards: {rewards}.",
         "# Commands", "From the folder that holds `resources_servers/`, with the model's address in `env.yaml`:",
-        "```bash\n" + COMMANDS[version].format(name=name, config=f"resources_servers/{name}/configs/{name}.yaml", agent=f"{name}_{agent_of(env)}", cases=f" and the verifier's cases\ngym env test {name}" if with_cases else "") + "\n```",
+        "```bash\n" + COMMANDS[version].format(name=name, config=f"resources_servers/{name}/configs/{name}.yaml", agent=f"{name}_{env.agent}", cases=f" and the verifier's cases\ngym env test {name}" if with_cases else "") + "\n```",
         f"# Licensing information\nCode: Apache 2.0\nData: {card.license}",
         "Dependencies\n- nemo_gym: Apache 2.0" + "".join(f"\n- {o.partition('==')[0]}: {license_of(o)}" for o in needed[1:])]
     return "\n\n".join(parts) + "\n"
@@ -1521,9 +1508,9 @@ def folder_texts(
     "The files of an export."
     name, holder, server = env.name, f"the authors of {env.name}", type(env.server).__name__
     answers = recorded_answers(env, splits["example"], made) if server_names(env) else []
-    cases = verifier_cases(code.tests, splits["example"], made, server) if version == "0.7" and not has_steps(env) and not server_names(env) else None
+    cases = verifier_cases(code.tests, splits["example"], made, server) if version == "0.7" and not has_steps(env.server) and not server_names(env) else None
     if version == "0.7" and not cases:
-        code.notes.append("no tests/verifier_cases.jsonl: " + ("its verdicts need other servers" if server_names(env) else "it has no verify" if has_steps(env) else
+        code.notes.append("no tests/verifier_cases.jsonl: " + ("its verdicts need other servers" if server_names(env) else "it has no verify" if has_steps(env.server) else
                           f"no two rewards are known that differ; write a test like assert await reward({server}, \"...\") == 1.0"))
     tests = tests_source(env, code.tests, code.travelling, code.importable, holder, cases, bool(answers))
     texts = {
@@ -1543,7 +1530,7 @@ def folder_texts(
     }
     if answers: texts["tests/server_answers.jsonl"] = jsonl(answers), f"{len(answers)} answers of {', '.join(server_names(env))}, played back in the test"
     if version == "0.4": return texts
-    schema = task_data_source(env.verify_request, code.travelling, [o for rows in splits.values() for o in rows], has_steps(env) or env.verify_request.model_config.get("extra") == "allow", holder)
+    schema = task_data_source(env.verify_request, code.travelling, [o for rows in splits.values() for o in rows], has_steps(env.server) or env.verify_request.model_config.get("extra") == "allow", holder)
     check_task_data(schema, {f"{k}.jsonl": v for k, v in splits.items()}, name)
     texts["task_data.py"] = schema, "the fields of a task; all rows pass"
     if cases: texts["tests/verifier_cases.jsonl"] = jsonl(cases.rows), f"{len(cases.rows)} cases of the verifier, rewards {cases.low:g} to {cases.high:g}"
@@ -1586,8 +1573,8 @@ def export(
     if len(train) < NUM_EXAMPLES: raise GymenvError(f"{name}: {len(train)} training tasks; an export needs at least {NUM_EXAMPLES}.")
     if rollouts is None: examples, (made, by) = train.rows[:NUM_EXAMPLES], rollouts_of_policy(env, train[:NUM_EXAMPLES], policy)
     else: examples, made, by = rollouts_of_run(rollouts, name)
-    for o in made: o[AGENT_REF_KEY_NAME] = dict(name=f"{name}_{agent_of(env)}") # as the configuration names it
-    if not has_steps(env): check_fields(examples, made, type(env.server).__name__)
+    for o in made: o[AGENT_REF_KEY_NAME] = dict(name=f"{name}_{env.agent}") # as the configuration names it
+    if not has_steps(env.server): check_fields(examples, made, type(env.server).__name__)
     texts = folder_texts(env, code, dict(train=train.rows, validation=validation.rows, example=examples), made, by, needed, version)
     beside, notes, kept, new = f"environments/{name}/", code.notes, [], []
     wanted = [{k: v for k, (v, _) in texts.items() if not k.startswith(beside)}, {k.removeprefix(beside): v for k, (v, _) in texts.items() if k.startswith(beside)}]
