@@ -1,6 +1,6 @@
 """The reward profile against NeMo Gym's profiler, on the same rows: 500 x 16 and 2,000 x 16 rollouts with a dozen fields, in memory and from disk; then a million rollouts from disk, ours alone.
 
-    python benchmarks/profile.py PYTHON [--rounds 5] [--million] [--folder DIR]
+    python benchmarks/reward_profile.py PYTHON [--rounds 5] [--million] [--folder DIR]
 
 PYTHON is the interpreter of an environment with nemo-gym 0.4.0 (Python 3.12). The two run in turn, each in a process of its own; a ratio is the median over the rounds.
   in memory   NeMo Gym's tables from lists of rows: its `RewardProfiler.profile_from_data`, our `metrics.profile_from_data`
