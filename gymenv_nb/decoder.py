@@ -323,21 +323,40 @@ class Tier:
 
     def make_room(self, places:int, columns:int):
         "Grows the blocks to hold so many rows of so many tokens."
-        if places <= self.places and columns <= self.columns: return
-        if columns > self.columns: columns = min(max(round_up(columns, 16), round_up(self.columns * 5 // 4, 16)), self.limit)
-        if places > self.places: places = max(places, self.places * 5 // 4)
-        places, columns = max(places, self.places), max(columns, self.columns)
-        blocks = self.blocks or [None] * self.decoder.shape.layers
-        for i, old in enumerate(blocks):   # one layer after the other: the old block goes before the next new one comes
-            blocks[i] = self.decoder.block(places, columns)
-            if old is not None: blocks[i][:, :self.places, :, :self.columns] = old
-        self.blocks, self.places, self.columns = blocks, places, columns
+        if places > self.places or columns > self.columns:
+            for _ in self.growing(places, columns): pass
+
+    def growing(self, places:int, columns:int):
+        "Grows one layer's block after the other, and says each one's number when it has room: what is old goes before the next new one comes."
+        grows, had = places > self.places or columns > self.columns, (self.places, self.columns)
+        if grows:
+            if columns > self.columns: columns = min(max(round_up(columns, 16), round_up(self.columns * 5 // 4, 16)), self.limit)
+            if places > self.places: places = max(places, self.places * 5 // 4)
+            self.blocks, self.places, self.columns = self.blocks or [None] * self.decoder.shape.layers, max(places, self.places), max(columns, self.columns)
+        for i in range(self.decoder.shape.layers):
+            if grows:
+                old, self.blocks[i] = self.blocks[i], self.decoder.block(self.places, self.columns)
+                if old is not None: self.blocks[i][:, :had[0], :, :had[1]] = old
+                del old
+            yield i
 
     def add(self, member):
         "Puts a row behind the others; returns its place. Its keys and values are the caller's matter."
         self.make_room(len(self.members) + 1, member.length + 1)
         self.members.append(member)
         return len(self.members) - 1
+
+    def take_over(self, lower, places):
+        "Moves rows that are full out of a lower tier, behind those that are here; a tier that is left empty keeps no memory."
+        import torch
+        first, count, whole = len(self.members), len(places), len(places) == len(lower.members)
+        which = slice(count) if whole else torch.tensor(places, device=self.decoder.device)
+        for i in self.growing(first + count, lower.limit + 1):
+            self.blocks[i][:, first:first + count, :, :lower.limit] = lower.blocks[i][:, which]
+            if whole: lower.blocks[i] = None
+        self.members += [lower.members[place] for place in places]
+        if whole: lower.members, lower.blocks, lower.places, lower.columns = [], None, 0, 0
+        else: lower.take_out(places)
 
     def take_out(self, places):
         "Ends rows; the last ones take their places."
@@ -461,7 +480,9 @@ class Rows:
             for shared in dict.fromkeys(shared for shared, _ in prompts):
                 if shared not in in_use: in_use[shared] = self._use(shared)
             logits = torch.stack([in_use[shared].logits for shared, _ in prompts])
-            more = []
+            more, sizes = [], {}
+            for _, own in prompts: sizes.setdefault(self._tier(len(own) + 1), []).append(len(own) + 1)
+            for tier, tokens in sizes.items(): tier.make_room(len(tier.members) + len(tokens), max(tokens))
             for j, ((shared, own), handle) in enumerate(zip(prompts, handles or range(len(prompts)))):
                 in_use[shared].rows += 1
                 tier, member = self._tier(len(own) + 1), Member(handle, in_use[shared], len(own))
@@ -540,12 +561,7 @@ class Rows:
         before = self.members
         for tier in list(self.tiers):
             full = [place for place, member in enumerate(tier.members) if member.length == tier.limit]
-            for place in full:
-                member = tier.members[place]
-                up = self._tier(member.length + 1)
-                new = up.add(member)
-                for old, block in zip(tier.blocks, up.blocks): block[:, new, :, :member.length] = old[:, place, :, :member.length]
-            if full: tier.take_out(full)
+            if full: self._tier(tier.limit + 1).take_over(tier, full)
         after = self.members
         if all(a is b for a, b in zip(before, after)): return None
         self._arrange()
