@@ -332,10 +332,11 @@ class NemoRL:
         left = "style='text-align:left; white-space:normal'"
         shown = lambda o: "" if o is None else "<br>".join(f"<code>{escape(v if isinstance(v, str) else json.dumps(v))}</code>" for v in (o if isinstance(o, list) else [o]))
         cells = lambda a, b: f"<td {left} colspan=2>{shown(a)}</td>" if a == b else f"<td {left}>{shown(a) or 'as in the example'}</td><td {left}>{shown(b)}</td>"
-        rows = "".join(f"<tr><td {left}><code>{escape(k).replace('.', '.<wbr>')}</code></td>{cells(a, b)}<td {left}>{escape(why)}</td></tr>" for k, a, b, why in self.rows())
+        said = lambda why: f"<br><small>{escape(why)}</small>" if why else ""
+        rows = "".join(f"<tr><td {left}><code>{escape(k).replace('.', '.<wbr>')}</code>{said(why)}</td>{cells(a, b)}</tr>" for k, a, b, why in self.rows())
         notes = "".join(f"<p>Note: {escape(o)}</p>" for o in self.notes)
         files = "<br>".join(f"<code>{escape(str(o))}</code>" for o in self.files)
-        return f"<p><b>GRPO on {escape(self.environment)}</b> with NeMo RL {RELEASE}: what differs from its example</p><table><thead><tr><th {left}>key</th><th {left}>instruct</th><th {left}>thinking</th><th {left}>why</th></tr></thead><tbody>{rows}</tbody></table>{notes}<p>{files}</p>"
+        return f"<p><b>GRPO on {escape(self.environment)}</b> with NeMo RL {RELEASE}: what differs from its example</p><table><thead><tr><th {left}>key</th><th {left}>instruct</th><th {left}>thinking</th></tr></thead><tbody>{rows}</tbody></table>{notes}<p>{files}</p>"
 
 # %% ../nbs/13_nemo_rl.ipynb #3648b7f1
 def write_new(
