@@ -393,7 +393,7 @@ class Bar:
         self.whole = self.bar.total
 
     def look(self) -> bool: # whether it is to stop
-        "Asked after what has finished, and twice a second while nothing does."
+        "Asked after what has finished, and ten times a second while nothing does."
         work, now = self.work, time.monotonic()
         if not self.bar.disable and work.pace.times and now > self.next:
             self.next = now + .5
@@ -557,7 +557,7 @@ class Collection:
         thread.start()
         try:
             while not enough():
-                try: found = self.finished.get(timeout=.5)
+                try: found = self.finished.get(timeout=.1)
                 except queue.Empty: continue
                 if found is None: break
                 yield found
