@@ -421,17 +421,20 @@ class _Queue:
                 self.thread.start()
 
     def take(self, idle):
-        "The jobs that wait now; when `idle`, waits for some. None when the thread has ended for want of jobs."
+        "The jobs that wait now; when `idle`, waits for some. None when none have come."
         jobs, until = [], time.monotonic() + self.LINGER + self.ENOUGH
         try:
             jobs.append(self.waiting.get(timeout=self.LINGER) if idle else self.waiting.get_nowait())
             while not idle or time.monotonic() < until: jobs.append(self.waiting.get(timeout=self.GATHER) if idle else self.waiting.get_nowait())
         except queue.Empty: pass
-        if jobs or not idle: return jobs
+        return jobs if jobs or not idle else None
+
+    def leave(self):
+        "Asked by the thread when all that it has begun has ended, so that there are never two: whether it may end, for want of jobs."
         with self.lock:
-            if not self.waiting.empty(): return []
+            if not self.waiting.empty(): return False
             self.thread = None
-            return None
+            return True
 
 # %% ../nbs/06_policy.ipynb #38fc556e
 class TransformersPolicy(Policy):
@@ -531,20 +534,19 @@ class TransformersPolicy(Policy):
         while True:
             try: loaded = self.load()
             except BaseException as error:
-                jobs = self._jobs.take(idle=True)
-                if jobs is None: return
-                for job in jobs: job.settle(error=error)
+                for job in self._jobs.take(idle=True) or []: job.settle(error=error)
+                if self._jobs.leave(): return
                 continue
             start, before, self._idle = time.perf_counter(), self.seconds, 0.0
             self._running.clear()
             try:
                 for index, sample in loaded.engine.run(self._requests(loaded), self._given_up):
-                    job = self._running.pop(index)
+                    if (job := self._running.pop(index, None)) is None: continue   # it was given up
                     self.seconds = before + time.perf_counter() - start - self._idle
                     try: self._answered.append((job, loaded.answer(job, sample), None))
                     except Exception as error: self._answered.append((job, None, error))
                 self._hand_over()
-                return
+                if self._jobs.leave(): return
             except BaseException as error:
                 self._hand_over()
                 for job in self._running.values(): job.settle(error=error)
