@@ -29,7 +29,7 @@ from .bridge import in_checkout, load_server_module, read_config, server_classes
 from .clients import ServerClient
 from .contract import DOMAINS, GymenvError, patch
 from .gymnasium import has_steps
-from .resources import client_for, error_text, last_line, server_of, verify_request_type
+from .resources import CELLS, client_for, error_text, last_line, server_of, verify_request_type
 from .tasks import Tasks, apply_prompt_to_row, load_prompt_config, read_jsonl, shipped_path
 
 # %% ../nbs/04_environment.ipynb #627fcfb0
@@ -150,6 +150,7 @@ class Cell:
     kind: str # code or markdown
     source: str # without the directive lines
     directives: frozenset # of names: export, hide, slow, gpu, ...
+    above: int = 0 # lines of directives
 
     @property
     def exported(self) -> bool: return bool(self.directives & {"export", "exports", "exporti"})
@@ -158,10 +159,11 @@ class Cell:
 def cell_of(number: int, kind: str, text: str) -> Cell:
     "A cell from its text: leading `#|` lines are directives."
     lines, directives = text.split("\n"), set()
+    total = len(lines)
     while kind == "code" and lines and (lines[0].startswith("#|") or (directives and not lines[0].strip())):
         words = lines.pop(0)[2:].split()
         if words: directives.add(words[0].rstrip(":"))
-    return Cell(number, kind, "\n".join(lines), frozenset(directives))
+    return Cell(number, kind, "\n".join(lines), frozenset(directives), total - len(lines))
 
 
 def notebook_cells(
@@ -185,9 +187,10 @@ def notebook_module(
     name, file = f"gymenv_notebook_{blake2b(str(path).encode(), digest_size=4).hexdigest()}_{re.sub(r'[^a-zA-Z0-9]', '_', path.stem)}", f"{path}#exported"
     source, places = "", []
     for o in cells:
-        places += [(o.number, i) for i in range(1, o.source.count("\n") + 4)]
+        places += [(o.number, o.above + i) for i in range(1, o.source.count("\n") + 4)]
         source += f"{o.source}\n\n\n"
     linecache.cache[file] = (len(source), None, source.splitlines(True), file) # tracebacks and inspect.getsource read it there
+    CELLS[file] = (path.name, places)
     module = ModuleType(name); module.__file__, module.__notebook__ = file, path
     sys.modules[name] = module
     try: exec(compile(source, file, "exec"), vars(module))
