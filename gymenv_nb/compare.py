@@ -9,6 +9,7 @@ __all__ = ['paired_tasks', 'a_run', 'fisher_test', 'discoveries', 'Comparison', 
 import math
 from dataclasses import dataclass
 from html import escape
+from textwrap import fill
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from .contract import GymenvError
 from .estimates import Interval, clustered_mean, sign_flip_test
 from .profile import Profile, Samples, percent, profile
 from .rollouts import differences
+from .tables import html_table, line_width, plain, text_table
 from .tasks import task_key
 
 # %% ../nbs/10_compare.ipynb #3f6925a0
@@ -100,25 +102,24 @@ class Comparison:
         "The tasks that differ most: those that differ clearly first."
         return self.tasks.filter(pl.col("difference") != 0).sort(pl.col("clear").fill_null(False), pl.col("difference").abs(), "task", descending=[True, True, False]).head(n)
 
+    def _remarks(self) -> list: return [*(f"setting: {o}" for o in self.settings[:5]), *(f"note: {o}" for o in self.notes)]
+
     def _counts(self) -> str:
         up, down = (self.tasks["difference"] > 0).sum(), (self.tasks["difference"] < 0).sum()
         clear = self.tasks["clear"].sum() if self.tasks["clear"].null_count() == 0 else None
         return f"{up:,} tasks are better in {self.names[1]}, {down:,} worse, {len(self.tasks) - up - down:,} equal" + ("" if clear is None else f"; {clear:,} of them clearly")
 
     def __repr__(self):
-        width = max(12, *(len(o) for o in self.names))
-        head = f"{'':<14} {self.names[0]:>{width}} {self.names[1]:>{width}}   difference   95 % interval"
-        lines = [f"{n:<14} {a:>{width}} {b:>{width}}   {d:>10}   {i}   {p}".rstrip() for n, a, b, d, i, p in self.rows()]
-        most = [f"  task {t}: {a:.3f} -> {b:.3f}   {prompt[:60]}" for t, a, b, prompt in self.extremes().select("task", "reward_a", "reward_b", "prompt").rows()]
-        return "\n".join([self.verdict(), head, *lines, self._counts(), *most, *(f"setting: {o}" for o in self.settings[:5]), *(f"note: {o}" for o in self.notes)])
+        most = [(t, f"{a:.3f}", f"{b:.3f}", f"{d:+.3f}", prompt) for t, a, b, d, prompt in self.extremes().select("task", "reward_a", "reward_b", "difference", "prompt").rows()]
+        said = lambda text: fill(plain(text), line_width())
+        tables = text_table(self.rows(), ("", *self.names, "difference", "95 % interval", "")), text_table(most, ("task", *self.names, "difference", "prompt"), cut=True)
+        return "\n".join([said(self.verdict()), tables[0], said(self._counts()), *([tables[1]] if most else []), *map(said, self._remarks())])
 
     def _repr_html_(self):
-        cell = lambda o, tag="td": f"<{tag}>{escape(str(o))}</{tag}>"
-        table = "".join("<tr>" + "".join(map(cell, o)) + "</tr>" for o in self.rows())
-        most = "".join("<tr>" + "".join(map(cell, (t, f"{a:.3f}", f"{b:.3f}", f"{d:+.3f}", prompt))) + "</tr>" for t, a, b, d, prompt in self.extremes(8).select("task", "reward_a", "reward_b", "difference", "prompt").rows())
-        head = lambda *names: "<tr>" + "".join(cell(o, "th") for o in names) + "</tr>"
-        lists = "".join(f"<p>{escape(o)}</p>" for o in (*(f"setting: {o}" for o in self.settings[:5]), *(f"note: {o}" for o in self.notes)))
-        return f"<p><b>{escape(self.verdict())}</b></p><table>{head('', *self.names, 'difference', '95 % interval', '')}{table}</table><p>{escape(self._counts())}</p>" + (f"<table>{head('task', *self.names, 'difference', 'prompt')}{most}</table>" if most else "") + lists
+        most = [(t, f"{a:.3f}", f"{b:.3f}", f"{d:+.3f}", prompt) for t, a, b, d, prompt in self.extremes(8).select("task", "reward_a", "reward_b", "difference", "prompt").rows()]
+        said = lambda text: f"<p>{escape(plain(text))}</p>"
+        return (f"<p><b>{escape(plain(self.verdict()))}</b></p>" + html_table(self.rows(), ("", *self.names, "difference", "95 % interval", ""), names=True) + said(self._counts())
+                + html_table(most, ("task", *self.names, "difference", "prompt")) + "".join(map(said, self._remarks())))
 
 # %% ../nbs/10_compare.ipynb #e0d0980b
 def p_text(p: float | None) -> str: return "" if p is None else "p < 0.001" if p < .001 else f"p = {p:.3f}"

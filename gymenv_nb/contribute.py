@@ -22,7 +22,9 @@ from .bridge import folder_modules, working_in
 from .contract import GymenvError
 from .environment import Environment, load_environment, notebook_cells
 from .gymnasium import play_episode
+from .hosts import users_line, waits_at
 from .resources import Session, call_tool, reward
+from .tables import html_table, plain
 
 # %% ../nbs/15_contribute.ipynb #d95738c5
 @dataclass
@@ -46,9 +48,12 @@ class Tests:
     def failed(self) -> list: return [o for o in self.tests if o.error]
     def __bool__(self): return not self.failed and bool(self.tests)
     def __repr__(self):
-        lines = [f"{'FAIL' if o.error else 'ok  '} {o.name}" + (f"\n     {o.error}" if o.error else "") for o in self.tests]
-        return "\n".join([*lines, *(f"note {o}" for o in self.left_out), f"{self.environment}: {len(self.tests) - len(self.failed)} passed, {len(self.failed)} failed"])
-    def _repr_html_(self): return f"<pre>{escape(repr(self))}</pre>"
+        lines = [f"{'FAIL' if o.error else 'ok  '} {o.name}" + (f"\n     {plain(o.error)}" if o.error else "") for o in self.tests]
+        return "\n".join([*lines, *(f"note {o}" for o in self.left_out), self._counts()])
+    def _counts(self): return f"{self.environment}: {len(self.tests) - len(self.failed)} passed, {len(self.failed)} failed"
+    def _repr_html_(self):
+        rows = [("FAIL" if o.error else "ok", o.name, f"{o.seconds:.2f} s", o.error or "") for o in self.tests]
+        return f"<p><b>{escape(self._counts())}</b></p>" + html_table(rows, ("", "test", "time", "what was wrong"), names=True, most=200) + "".join(f"<p><b>Note:</b> {escape(plain(o))}</p>" for o in self.left_out)
 
 
 def run_async(
@@ -62,7 +67,10 @@ def run_async(
         except BaseException as e: result["error"] = e
     thread = threading.Thread(target=target, daemon=True)
     thread.start(); thread.join(seconds)
-    if thread.is_alive(): raise TimeoutError(f"took over {seconds:g} s")
+    if thread.is_alive():
+        frame = sys._current_frames().get(thread.ident)
+        place = users_line(waits_at(coroutine)) if coroutine.cr_await is not None else users_line(traceback.extract_stack(frame)) if frame else ""
+        raise TimeoutError(f"took over {seconds:g} s" + (f" ({place.split(', in ')[0]})" if place else ""))
     if "error" in result: raise result["error"]
     return result.get("value")
 
@@ -153,8 +161,7 @@ class Pipeline:
         width = max(map(len, self.made()))
         return "\n".join([repr(self.profile), "", *(f"{k.ljust(width)}  {v}" for k, v in self.made().items()), f"done in {self.seconds:.0f} s"])
     def _repr_html_(self):
-        rows = "".join(f"<tr><th style='text-align:left'>{escape(k)}</th><td style='text-align:left'><code>{escape(str(v))}</code></td></tr>" for k, v in self.made().items())
-        return f"{self.profile._repr_html_()}<table>{rows}</table><p>done in {self.seconds:.0f} s</p>"
+        return f"{self.profile._repr_html_()}{html_table(list(self.made().items()), names=True, code=(1,))}<p>done in {self.seconds:.0f} s</p>"
 
 
 def pipeline(

@@ -17,11 +17,12 @@ import random
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import blake2b
 from html import escape
 from itertools import islice
 from pathlib import Path
+from textwrap import fill
 from types import CodeType, FunctionType, ModuleType
 
 import gymenv_nb
@@ -30,6 +31,7 @@ from .clients import ServerClient
 from .contract import DOMAINS, GymenvError, patch
 from .gymnasium import has_steps
 from .resources import CELLS, client_for, error_text, last_line, server_of, verify_request_type
+from .tables import html_table, line_width, plain, text_table
 from .tasks import Tasks, apply_prompt_to_row, load_prompt_config, read_jsonl, shipped_path
 
 # %% ../nbs/04_environment.ipynb #627fcfb0
@@ -37,7 +39,7 @@ LICENSES = ("Apache 2.0", "MIT", "Creative Commons Attribution 4.0 International
             "CC BY-NC 3.0", "NVIDIA Internal Use Only, Do Not Distribute", "NVIDIA Evaluation Dataset License Agreement", "GNU General Public License v3.0", "TBD")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Card:
     "What an environment is. Raises `GymenvError` for a name, domain or licence that NeMo Gym does not take."
     name: str # lower case letters, digits and _: the name of the folder and the server
@@ -52,6 +54,10 @@ class Card:
         if self.domain not in DOMAINS: raise GymenvError(f"card of {self.name}: unknown domain {self.domain!r}. Use one of {', '.join(DOMAINS)}.")
         if self.license not in LICENSES: raise GymenvError(f"card of {self.name}: unknown license {self.license!r}. NeMo Gym takes {'; '.join(LICENSES)}.")
         if not self.description.strip(): raise GymenvError(f"card of {self.name}: no description. One sentence says what is rewarded.")
+
+    def _facts(self): return [(o.name.replace("_", " "), getattr(self, o.name)) for o in fields(self)]
+    def __repr__(self): return text_table(self._facts())
+    def _repr_html_(self): return html_table(self._facts(), names=True)
 
 # %% ../nbs/04_environment.ipynb #a6fed7c0
 class Environment:
@@ -86,12 +92,11 @@ class Environment:
         if num_tasks > len(tasks): raise GymenvError(f"{self.name} has {len(tasks)} tasks, {num_tasks} were asked for.")
         return tasks._like([tasks[i] for i in sorted(random.Random(seed).sample(range(len(tasks)), num_tasks))])
 
-    def __repr__(self): return f"Environment({self.name}: {type(self.server).__name__}, {self.card.domain}; {self.card.description})"
+    def _facts(self): return [("server", type(self.server).__name__), ("domain", self.card.domain), ("tools", ", ".join(self.tools()) or "none"), ("agent", self.agent), ("tasks", self.card.source), ("license", self.card.license)]
+    def __repr__(self): return f"{fill(plain(f'{self.name}: {self.card.description}'), line_width())}\n{text_table(self._facts())}"
 
     def _repr_html_(self):
-        rows = dict(server=type(self.server).__name__, domain=self.card.domain, tools=", ".join(self.tools()) or "none", agent=self.agent, tasks=self.card.source, license=self.card.license)
-        cells = "".join(f"<tr><th style='text-align:left'>{k}</th><td style='text-align:left'>{escape(v)}</td></tr>" for k, v in rows.items())
-        return f"<p><b>{escape(self.name)}</b>: {escape(self.card.description)}</p><table>{cells}</table>"
+        return f"<p><b>{escape(self.name)}</b>: {escape(plain(self.card.description))}</p>{html_table(self._facts(), names=True)}"
 
 # %% ../nbs/04_environment.ipynb #c0bcef26
 @patch

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import orjson
@@ -28,6 +29,7 @@ from .estimates import (
 from .metrics import agent_metrics as metrics_of_agents
 from .metrics import task_metrics
 from .rollouts import progress_bar, write_whole
+from .tables import html_table, line_width, plain, text_table
 
 # %% ../nbs/09_profile.ipynb #c25f98e8
 GROUP_SIZE = 16 # rollouts of a task that GRPO compares, as NeMo Gym's guide has it
@@ -376,14 +378,13 @@ def title(self: Profile) -> str: # e.g. "addition: 32 tasks, 16 rollouts each"
 
 @patch
 def __repr__(self: Profile) -> str:
-    return "\n".join([f"Reward profile of {self.title()}", *(f"{name:<16} {value:>8}   {remark}" for name, value, remark in self.headline()), *(f"note: {o}" for o in self.notes)])
+    return "\n".join([f"Reward profile of {self.title()}", text_table(self.headline()), *(fill(f"note: {plain(o)}", line_width()) for o in self.notes)])
 
 
 @patch
 def _repr_html_(self: Profile) -> str:
-    rows = "".join(f"<tr><th style='text-align:left'>{escape(n)}</th><td><b>{escape(v)}</b></td><td style='text-align:left'>{escape(r)}</td></tr>" for n, v, r in self.headline())
-    notes = "".join(f"<p><b>Note:</b> {escape(o)}</p>" for o in self.notes)
-    return f"<table><caption style='text-align:left'>Reward profile of {escape(self.title())}</caption>{rows}</table>{notes}"
+    notes = "".join(f"<p><b>Note:</b> {escape(plain(o))}</p>" for o in self.notes)
+    return f"<p>Reward profile of {escape(plain(self.title()))}</p>{html_table(self.headline(), names=True)}{notes}"
 
 # %% ../nbs/09_profile.ipynb #f7b1f429
 @patch

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 
 import gymenv_nb
 from .contract import BaseVerifyRequest, GymenvError, describe_errors, patch, text_response
+from .tables import fields_text, html_table, in_a_line, line_width, plain, text_table
 
 # %% ../nbs/01_tasks.ipynb #dcb6941d
 def shipped_path(
@@ -186,12 +187,16 @@ class Tasks(Sequence):
 
     def __len__(self): return len(self.rows)
     def __getitem__(self, i): return self._like(self.rows[i]) if isinstance(i, slice) else self.rows[i]
-    def __repr__(self): return f"Tasks({len(self)} from {self.name})"
+    def _head(self): return f"{len(self):,} task{'' if len(self) == 1 else 's'} from {self.name}"
+    def _first(self, most): return [(i, prompt_text(row)[:most], fields_text({k: v for k, v in row.items() if k != "responses_create_params"})[:most]) for i, row in enumerate(self.rows[:5])]
+
+    def __repr__(self):
+        room = line_width() - 7
+        rows = [(i, in_a_line(prompt, room*3//5), in_a_line(fields, room*2//5)) for i, prompt, fields in self._first(1000)]
+        return plain(self._head()) + (f"\n{text_table(rows, ('', 'prompt', 'fields for verify'), cut=True)}" if rows else "")
 
     def _repr_html_(self):
-        shown = "".join(f"<tr><td>{i}</td><td style='text-align:left'>{escape(prompt_text(row)[:200])}</td><td style='text-align:left'>{escape(str({k: v for k, v in row.items() if k != 'responses_create_params'})[:120])}</td></tr>"
-                        for i, row in enumerate(self[:5].rows))
-        return f"<p>{len(self)} tasks from {escape(self.name)}</p><table><tr><th></th><th>prompt</th><th>fields for verify</th></tr>{shown}</table>"
+        return f"<p>{escape(plain(self._head()))}</p>" + html_table(self._first(20_000), ("", "prompt", "fields for verify"), most=200)
 
 # %% ../nbs/01_tasks.ipynb #32be02fc
 @patch
