@@ -45,6 +45,7 @@ from inspect import cleandoc, getsource, signature
 from keyword import iskeyword
 from math import sqrt
 from pathlib import Path
+from textwrap import fill
 from types import FunctionType, ModuleType
 from typing import NamedTuple
 
@@ -56,6 +57,7 @@ from .clients import InProcessResponse, is_server_ref
 from .environment import Environment, cell_of, notebook_cells
 from .gymnasium import has_steps
 from .resources import BaseResourcesServerConfig, Session, is_seeded
+from .tables import html_table, line_width, plain, text_table
 from .tasks import Tasks, prompt_text
 
 # %% ../nbs/14_export.ipynb #b4732e4c
@@ -1349,15 +1351,13 @@ class Export:
         return [*([f"cd {root}"] if root != Path() else []), *(o for o in first if o.startswith(wanted))]
 
     def __repr__(self):
-        width = max(map(len, self.files))
-        lines = [f"{self.path}", *(f"  {k:<{width}}  {v}" for k, v in self.files.items()), *(f"note: {o}" for o in self.notes), "next:", *(f"  {o}" for o in self.next_commands)]
+        lines = [f"{self.path}", text_table(list(self.files.items()), indent="  "), *(fill(f"note: {plain(o)}", line_width()) for o in self.notes), "next:", *(f"  {o}" for o in self.next_commands)]
         return "\n".join(lines)
 
     def _repr_html_(self):
-        rows = "".join(f"<tr><td style='text-align:left'><code>{escape(k)}</code></td><td style='text-align:left'>{escape(v)}</td></tr>" for k, v in self.files.items())
-        notes = "".join(f"<p>Note: {escape(o)}</p>" for o in self.notes)
+        notes = "".join(f"<p><b>Note:</b> {escape(plain(o))}</p>" for o in self.notes)
         commands = escape("\n".join(self.next_commands))
-        return f"<p><b>{escape(str(self.path))}</b></p><table>{rows}</table>{notes}<pre>{commands}</pre>"
+        return f"<p><b>{escape(str(self.path))}</b></p>{html_table(list(self.files.items()), code=(0,))}{notes}<pre style='white-space:pre-wrap'>{commands}</pre>"
 
 # %% ../nbs/14_export.ipynb #c8855ff7
 @dataclass
