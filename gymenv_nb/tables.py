@@ -86,7 +86,7 @@ def html_text(
 ) -> str:
     "Text for a page: escaped, its line breaks kept, long ones folded."
     whole = plain(text)
-    box = "white-space:pre-wrap;overflow-wrap:anywhere"
+    box = "white-space:pre-wrap;overflow-wrap:break-word"
     if len(whole) <= most and whole.count("\n") <= 3: return f"<span style='{box}'>{escape(whole)}</span>"
     return f"<details><summary>{escape(in_a_line(whole, most))}</summary><div style='{box}'>{escape(whole)}</div></details>"
 
@@ -100,7 +100,7 @@ def html_table(
 ) -> str: # empty without rows
     "A table for a page; numbers stand right, and all of them have the same width."
     if not rows: return ""
-    style = lambda right: f"text-align:{'right' if right else 'left'};vertical-align:top" + (";font-variant-numeric:tabular-nums;white-space:nowrap" if right else "")
+    style = lambda right: f"text-align:{'right' if right else 'left'};vertical-align:top;padding:2px 8px" + (";font-variant-numeric:tabular-nums;white-space:nowrap" if right else "")
     right = [o and not (names and i == 0) for i, o in enumerate(numeric(rows))]
     def cell(i, o, tag="td"):
         text = "" if o is None else escape(plain(str(o))) if tag == "th" or right[i] else html_text(str(o), most)
