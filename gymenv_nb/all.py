@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Browser', 'Card', 'Environment', 'Estimate', 'FunctionPolicy', 'OpenAIPolicy', 'Run', 'Session', 'Tasks',
-           'TransformersPolicy', 'browse', 'call_tool', 'collect', 'compare', 'estimate', 'example_names', 'export',
-           'from_reasoning_gym', 'load_environment', 'pipeline', 'play', 'play_episode', 'plot', 'policy', 'profile',
-           'repeats_needed', 'report', 'reverify', 'reward', 'run_tests', 'save_plots', 'serve', 'tasks_from_dataset']
+           'TrainingReport', 'TransformersPolicy', 'browse', 'call_tool', 'collect', 'compare', 'estimate',
+           'example_names', 'export', 'from_reasoning_gym', 'load_environment', 'pipeline', 'play', 'play_episode',
+           'plot', 'policy', 'profile', 'repeats_needed', 'report', 'reverify', 'reward', 'run_tests', 'save_plots',
+           'serve', 'tasks_from_dataset', 'train_grpo']
 
 # %% ../nbs/17_all.ipynb #74ad58fa
 from .browse import Browser, browse
@@ -23,7 +24,8 @@ from .reasoning import from_reasoning_gym
 from .resources import Session, call_tool, reward, serve
 from .rollouts import Estimate, Run, collect, estimate, reverify
 from .tasks import Tasks, tasks_from_dataset
+from .train import TrainingReport, train_grpo
 
 # %% ../nbs/17_all.ipynb #5cccee5a
-_all_ = ["Browser", "Card", "Environment", "Estimate", "FunctionPolicy", "OpenAIPolicy", "Run", "Session", "Tasks", "TransformersPolicy", "browse", "call_tool", "collect", "compare", "estimate", "example_names", "export", "from_reasoning_gym",
-         "load_environment", "pipeline", "play", "play_episode", "plot", "policy", "profile", "repeats_needed", "report", "reverify", "reward", "run_tests", "save_plots", "serve", "tasks_from_dataset"]
+_all_ = ["Browser", "Card", "Environment", "Estimate", "FunctionPolicy", "OpenAIPolicy", "Run", "Session", "Tasks", "TrainingReport", "TransformersPolicy", "browse", "call_tool", "collect", "compare", "estimate", "example_names", "export", "from_reasoning_gym",
+         "load_environment", "pipeline", "play", "play_episode", "plot", "policy", "profile", "repeats_needed", "report", "reverify", "reward", "run_tests", "save_plots", "serve", "tasks_from_dataset", "train_grpo"]
