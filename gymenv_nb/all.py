@@ -16,6 +16,7 @@ from .contribute import pipeline, run_tests
 from .environment import Card, Environment, example_names, load_environment
 from .export import export
 from .gymnasium import play_episode
+from .nemo_rl import NemoRL, nemo_rl_config
 from .play import play
 from .plots import plot, report, save_plots
 from .policy import FunctionPolicy, OpenAIPolicy, TransformersPolicy, policy
