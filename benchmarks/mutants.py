@@ -63,8 +63,8 @@ def main():
     with get_context("spawn").Pool(a.parallel, maxtasksperchild=12) as pool: # spawned, and new now and then, so that one fault leaves nothing behind for the next
         for o in pool.imap_unordered(one, [(o, a.seconds) for o in jobs]):
             done.append(o)
-            state = "ERROR " + o["error"] if o["error"] else ("found " if "old" in o else "ALARM ") + "; ".join(o["findings"][:2])[:170] if o["findings"] else "MISSED" if "old" in o else "ok"
-            print(f"{o['seconds']:5.0f} s  {'apart' if o.get('apart') else '     '} {o['name']:<62} {state}", flush=True)
+            state = "ERROR " + o["error"] if o["error"] else ("found " if "old" in o else "ALARM ") + "; ".join(dict.fromkeys(f.split(":")[0].replace("   ", " ") for f in o["findings"])) if o["findings"] else "MISSED" if "old" in o else "ok"
+            print(f"{o['seconds']:5.0f} s  {'apart' if o.get('apart') else '     '} {o['name']:<58} {state}", flush=True)
     planted_ones, alarms = [o for o in done if "old" in o], [o for o in done if "old" not in o and (o["findings"] or o["error"])]
     for name, some in (("all", planted_ones), ("of them apart", [o for o in planted_ones if o["apart"]])):
         if some: print(f"{name}: {sum(bool(o['findings']) for o in some)} of {len(some)} planted faults found ({100*sum(bool(o['findings']) for o in some)/len(some):.0f} %)")

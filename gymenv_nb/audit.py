@@ -23,7 +23,7 @@ __all__ = ['MOST_MEMORY', 'ROW_KEYS', 'REFERENCE', 'MOST_LEAVES', 'CODE', 'SEVER
            'text_law', 'malformed', 'malformed_law', 'judge_law', 'hear_judge', 'shown_reference', 'stands_in',
            'data_checks', 'other_tasks', 'rollout_search', 'unsolved', 'Audit', 'sample_run', 'audit']
 
-# %% ../nbs/10_audit.ipynb #fea8df9f
+# %% ../nbs/10_audit.ipynb #f1b6ef3f
 import ast
 import asyncio
 import contextlib
@@ -60,7 +60,7 @@ from .resources import Reply, Session, call_tool, client_for, error_text, is_own
 from .rollouts import collect, default_policy, recorded
 from .tasks import Tasks, message_text, prompt_text, task_key
 
-# %% ../nbs/10_audit.ipynb #f637c24e
+# %% ../nbs/10_audit.ipynb #80fbb070
 @dataclass(frozen=True, eq=False)
 class Try:
     "A response to verify."
@@ -91,7 +91,7 @@ def response_with(items: list) -> dict: # a complete response, not validated
     "A response with these items."
     return dict(id="resp_0", created_at=0, model="audit", object="response", output=items, parallel_tool_calls=True, tool_choice="auto", tools=[])
 
-# %% ../nbs/10_audit.ipynb #6f6f5df9
+# %% ../nbs/10_audit.ipynb #ae4141ec
 @dataclass(frozen=True)
 class Outcome:
     "What a verifier made of a response."
@@ -131,7 +131,7 @@ async def outcome_of(
     if error: return Outcome(None, failure_of(error), f"{error} {error.place}".strip(), seconds)
     return Outcome(float(result["reward"]), seconds=seconds)
 
-# %% ../nbs/10_audit.ipynb #82882fe7
+# %% ../nbs/10_audit.ipynb #9f66cfa0
 MOST_MEMORY = 2_000_000_000 # bytes of a host's process, after which it is ended
 
 
@@ -189,18 +189,19 @@ class Bench:
 
 def on_a_loop(
     main, # a coroutine function
+    seconds: float | None = None, # after which it is left alone
 ):
-    "What it returns, from an event loop on a thread: a notebook's own loop is busy."
+    "What it returns, from an event loop on a thread: a notebook's own loop is busy. None when it took too long."
     found = {}
     def target():
         try: found["value"] = asyncio.run(main())
         except BaseException as e: found["error"] = e
     thread = threading.Thread(target=target, daemon=True, name="gymenv-audit")
-    thread.start(); thread.join()
+    thread.start(); thread.join(seconds)
     if "error" in found: raise found["error"]
-    return found["value"]
+    return found.get("value")
 
-# %% ../nbs/10_audit.ipynb #78e772eb
+# %% ../nbs/10_audit.ipynb #9b11ac1e
 class Witness(Session):
     "A session that keeps what it was asked, and what came of it."
     seen: list = [] # lists of (path, body, reply), one for each session
@@ -251,7 +252,7 @@ async def run_test_cells(
                     if asyncio.iscoroutine(value): await asyncio.wait_for(value, max(.1, last - time.monotonic()))
             except Exception: continue
 
-# %% ../nbs/10_audit.ipynb #19647b84
+# %% ../nbs/10_audit.ipynb #d2e17f6d
 @dataclass
 class Sample:
     "A response whose reward somebody has seen."
@@ -290,10 +291,10 @@ def test_samples(
     if not env.notebook: return []
     seen, names = witness_names()
     module = sys.modules[type(env.server).__module__]
-    on_a_loop(lambda: run_test_cells(env.notebook, {**{k: v for k, v in vars(module).items() if not k.startswith("__")}, **names, "__name__": "audit"}, seconds))
-    return [o for mine in seen if (o := session_sample(mine))]
+    on_a_loop(lambda: run_test_cells(env.notebook, {**{k: v for k, v in vars(module).items() if not k.startswith("__")}, **names, "__name__": "audit"}, seconds), seconds + 2)
+    return [o for mine in list(seen) if (o := session_sample(list(mine)))]
 
-# %% ../nbs/10_audit.ipynb #7b296aca
+# %% ../nbs/10_audit.ipynb #dec72cb3
 ROW_KEYS = ("response", "reward")
 
 
@@ -318,7 +319,7 @@ def run_samples(
     tasks = {o["_ng_task_index"]: plain(o) for o in inputs}
     return [rollout_sample(row, tasks[t], has_steps(env.server)) for (t, _), row in sorted(rows.items()) if t in tasks], [row for (t, _), row in sorted(rows.items()) if t in tasks]
 
-# %% ../nbs/10_audit.ipynb #fefc8722
+# %% ../nbs/10_audit.ipynb #81400f52
 REFERENCE = re.compile(r"answer|expected|solution|target|truth|gold|label|reference|correct|output|result|canonical", re.I)
 MOST_LEAVES = 60
 
@@ -356,7 +357,7 @@ def text_at(row: dict, path: str) -> str | None:
     value = value_at(row, path)
     return None if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
-# %% ../nbs/10_audit.ipynb #8da8b997
+# %% ../nbs/10_audit.ipynb #2a05626e
 @dataclass(frozen=True)
 class Form:
     "What stands around an answer."
@@ -412,7 +413,7 @@ def forms_in(
     usual = [Form(), Form(r"\boxed{", "}"), Form("Answer: ", ""), Form("<answer>", "</answer>"), Form("The answer is ", "."), Form("[[", "]]"), Form("((", "))"), Form("#### ", ""), Form("The final answer is \\boxed{", "}"), Form("```\n", "\n```"), Form("```json\n", "\n```"), CODE]
     return list(dict.fromkeys([*asked, *usual]))
 
-# %% ../nbs/10_audit.ipynb #9a497131
+# %% ../nbs/10_audit.ipynb #6f5a888f
 class NotHere(Exception):
     "An attack that cannot be made for this environment, and why."
 
@@ -478,7 +479,7 @@ def same_answer(a: str, b: str) -> bool:
     x, y = parse_number(a), parse_number(b)
     return x == y if x is not None and y is not None else " ".join(a.casefold().split()) == " ".join(b.casefold().split())
 
-# %% ../nbs/10_audit.ipynb #a3c1801a
+# %% ../nbs/10_audit.ipynb #5c2e3d09
 @dataclass
 class Subject:
     "What an audit knows of an environment."
@@ -597,7 +598,7 @@ async def find_cases(
     subject.cases = [Case(row, [], turns=subject.turns) for row in subject.rows[:most]]
     subject.notes.append("no response that is paid is known: none of the rollouts and tests was, nor the tasks' own fields in the usual forms. Give a run of a stronger policy: audit(env, run=...)")
 
-# %% ../nbs/10_audit.ipynb #958c2637
+# %% ../nbs/10_audit.ipynb #00e8903d
 SEVERITIES = ("high", "medium", "low")
 
 
@@ -639,7 +640,7 @@ def tries_of(found, case: Case) -> list:
     "What an attack has built, as tries."
     return [case.text(o) if isinstance(o, str) else o for o in found]
 
-# %% ../nbs/10_audit.ipynb #786767a3
+# %% ../nbs/10_audit.ipynb #e589a6f2
 def alone_and_after_calls(case: Case, texts) -> list:
     "Each text alone, and after the calls."
     return [case.text(o, before) for o in texts for before in ([False, True] if case.before else [False])]
@@ -691,7 +692,7 @@ def placeholder(subject, case):
     case.answer
     return alone_and_after_calls(case, [case.form.fill(o) for o in ("...", "your answer", "answer", "?", "None", "null", "nan", "inf", "undefined", "{expected_answer}", "TODO", "[]", "{}", "-", "0/0") if not any(same_answer(o, a) for a in case.answers)])
 
-# %% ../nbs/10_audit.ipynb #9b01d55e
+# %% ../nbs/10_audit.ipynb #b9b44afc
 @attack()
 def prompt_as_answer(subject, case):
     "The prompt, or the expression in it, in the form."
@@ -796,7 +797,7 @@ def thinking_only(subject, case):
     "The right answer in the thinking, and none in the response."
     return [case.says(items=lambda t: [thought(t)]), case.says(items=lambda t: [thought(t), message("That is the answer.")]), case.says(items=lambda t: [thought(t), message(case.form.fill(subject.wrong(case)))])]
 
-# %% ../nbs/10_audit.ipynb #a6d302c5
+# %% ../nbs/10_audit.ipynb #fa7a5cf4
 def needs_calls(case: Case) -> None:
     "Raises `NotHere` when right responses come without tool calls."
     case.answer
@@ -854,7 +855,7 @@ def broken_calls(subject, case):
     calls = [called(names[0], "{not json"), called(names[0], "[1, 2]", 1), called("no_such_tool", {}, 2), called(names[0], "", 3)]
     return [Try([[o, message("Done.")]]*case.turns) for o in calls] + [Try([calls + [message("Done.")]]*case.turns), Try([calls]*case.turns)]
 
-# %% ../nbs/10_audit.ipynb #aad6726a
+# %% ../nbs/10_audit.ipynb #88b79324
 WRONG = "found = [found, None] if not isinstance(found, (int, float, str, list, dict)) or isinstance(found, bool) else found + 1 if isinstance(found, (int, float)) else found + 'x' if isinstance(found, str) else [*found, None] if isinstance(found, list) else {**found, 'x': None}"
 
 
@@ -923,11 +924,11 @@ def endless_code(subject, case):
     name = functions_in(code_case(case))[0]
     return [case.says(lambda _: f"def {name}(*args, **kwargs):\n    while True: pass")]
 
-# %% ../nbs/10_audit.ipynb #2b9ac3a5
+# %% ../nbs/10_audit.ipynb #f43889f5
 HOSTILE = ("\0", "\x1b[31m1\x1b[0m", "\u202e24\u202c", "\ufeff", "\u200b\u200d", "🤖🇦🇶", "ａｎｓｗｅｒ", "а", "²", "Ⅷ", "½", "٣%s", "%s%n%d", "{0}{x!r}{}", "${7*7}", "{{7*7}}", "$(id)", "`id`", "'; drop table t; --", "<script>alert(1)</script>", "&lt;answer&gt;", "</answer><answer>", "<answer><answer>",
            "\\", "\\u0031", "\\boxed{", "\\frac{1}{0}", "\\boxed{\\boxed{}}", "$$", "{", "}", "[", "((", '"', "'", '{"a":', '{"answer": null}', "[[[[", "nan", "-nan", "inf", "-inf", "Infinity", "1e999", "1e-999", "-1e999", "1e400000000", "9"*5000, "0x2A", "0b11", "1_000", "--5", "+-5", "1/0", "0/0", "5!", "1,,000", ".", "-", "e", "1e", "1.2.3", "1..2",
            "True", "None", "null", "undefined", "NaN", "__import__('os').getcwd()", "(lambda: 1/0)()", "10**10**9", "\r", "\x0b\x0c", "\u2028", "A"*300, "<|im_end|>", "<think>", "</think>", "<tool_call>{}</tool_call>")
-LONG = dict(letters="a"*200_000, spaces=" "*100_000 + "x", digits="1"*40_000 + "x", groups="1,"*20_000 + "x", brackets="("*20_000, braces="{"*20_000, nested="["*20_000 + "]"*20_000, tags="<answer>"*20_000, boxes="\\boxed{"*10_000, words="no "*60_000, lines="\n"*100_000 + "x", fences="```\n"*20_000, fractions="\\frac{1}{"*4000, exponents="9**"*2000 + "9", bait="a"*30 + "1"*30 + "!", powers="2^"*3000 + "2")
+LONG = dict(letters="a"*200_000, spaces=" "*20_000 + "x", digits="1"*10_000 + "x", groups="1,"*5_000 + "x", brackets="("*20_000, braces="{"*20_000, nested="["*20_000 + "]"*20_000, tags="<answer>"*5_000, boxes="\\boxed{"*5_000, words="no "*60_000, lines="\n"*20_000 + "x", fences="```\n"*5_000, fractions="\\frac{1}{"*4000, exponents="9**"*2000 + "9", bait="a"*30 + "1"*30 + "!", powers="2^"*3000 + "2")
 
 
 @attack()
@@ -944,7 +945,7 @@ def very_long(subject, case):
     forms = [Form(), case.form] if case.answers and case.form.marked else [Form()]
     return [case.text(form.fill(o)) for form in forms for o in LONG.values()]
 
-# %% ../nbs/10_audit.ipynb #99093f00
+# %% ../nbs/10_audit.ipynb #46bbd90a
 def labels_in(
     prompt: str, # of a judge
 ) -> list: # of texts
@@ -987,7 +988,7 @@ def with_judges(
     client = client_for(type(server), ServerClient(servers={**getattr(server.server_client, "servers", {}), **judges}))
     return type(server)(config=server.config, server_client=client)
 
-# %% ../nbs/10_audit.ipynb #ce079ea9
+# %% ../nbs/10_audit.ipynb #a367a82a
 @attack("paid", "high")
 def right_answer(subject, case):
     "The right answer."
@@ -1044,7 +1045,7 @@ def ways_to_write(subject, case):
 STYLES = {"**bold**": lambda a: f"**{a}**", "$LaTeX$": lambda a: f"${a}$", r"\boxed{}": lambda a: rf"\boxed{{{a}}}", "full stop.": lambda a: f"{a}.", "+": lambda a: f"+{a}" if a.isdigit() else a, ".0": lambda a: f"{a}.0" if a.lstrip("-").isdigit() else a,
           "UPPER": str.upper, "lower": str.lower, "Capital": str.capitalize, '"quotes"': lambda a: f'"{a}"', "x = ": lambda a: f"x = {a}", "a unit": lambda a: f"{a} units" if parse_number(a) is not None else a}
 
-# %% ../nbs/10_audit.ipynb #fc98b2b4
+# %% ../nbs/10_audit.ipynb #bcbe48ef
 @dataclass
 class Finding:
     "Something that is wrong, and how to see it."
@@ -1105,7 +1106,7 @@ class Check:
     note: str = "" # why it was not made, or what else there is to say
     seconds: float = 0.
 
-# %% ../nbs/10_audit.ipynb #4b718137
+# %% ../nbs/10_audit.ipynb #fa73409b
 @dataclass
 class Work:
     "What an audit has made so far."
@@ -1187,7 +1188,7 @@ async def attack_cases(
 
 SELDOM = ("hostile text", "very long", "tampering code", "endless code", "injection") # for two tasks only
 
-# %% ../nbs/10_audit.ipynb #cc81a30c
+# %% ../nbs/10_audit.ipynb #dcfa0a5e
 def law(work: Work, name: str, about: str, tried: int, wrong: int = 0, note: str = "", status: str | None = None) -> None:
     "Keep a law's result."
     work.checks.append(Check(name, "law", about, tried, wrong, status or ("found" if wrong else "ok"), note))
@@ -1214,7 +1215,7 @@ def laws_of_outcomes(work: Work) -> None:
     bench = work.subject.bench
     if bench.started and bench.most > bench.started + 1_000_000_000: work.find("bounded time and memory", "medium", f"a host's process grew by {(bench.most - bench.started)/1e9:.1f} GB")
 
-# %% ../nbs/10_audit.ipynb #ba6e954e
+# %% ../nbs/10_audit.ipynb #65cc8e4a
 LAWFUL = ("right answer", "stranger", "taken back", "among many", "several in one", "claimed calls", "thinking only", "thinking before", "empty", "white space around", "wrong code", "near number", "output as answer")
 
 
@@ -1285,7 +1286,7 @@ async def sessions_law(work: Work, bench: Bench, tries: list) -> None:
         if wrong: break
     law(work, name, about, 2*len(tries), wrong)
 
-# %% ../nbs/10_audit.ipynb #cd95c1b3
+# %% ../nbs/10_audit.ipynb #5ce3cc09
 def home_of_server(server) -> dict: # kind, place, name of the class, configuration
     "Where a server's class can be loaded from. Raises `NotHere` when that is nowhere."
     module, name = type(server).__module__, type(server).__name__
@@ -1380,7 +1381,7 @@ async def fresh_law(work: Work, tries: list, seconds: float) -> None:
             wrong[i] += differing(work, name, "high", how + (f" (hash seed {seed})" if not i else ""), tries, rewards[i])
     for (name, about, _), n in zip(checks, wrong): law(work, name, about, 2*len(tries), n)
 
-# %% ../nbs/10_audit.ipynb #1f937ad7
+# %% ../nbs/10_audit.ipynb #0311cad0
 async def text_law(work: Work, seconds: float) -> None:
     "Texts made by hypothesis, alone and in the form."
     name, about = "any text", "No text raises, and none is paid by chance (hypothesis)."
@@ -1409,7 +1410,7 @@ async def text_law(work: Work, seconds: float) -> None:
         work.find(name, "medium" if outcome.failure else "high", outcome.problem[:300] if outcome.failure else f"a text made at random is paid {outcome.reward:g}", case.row, o, outcome.reward, "" if outcome.failure else f"< {subject.line:g}")
     law(work, name, about, count[0], bool(last))
 
-# %% ../nbs/10_audit.ipynb #eed2d435
+# %% ../nbs/10_audit.ipynb #ddbe18af
 TESTS = re.compile(REFERENCE.pattern + "|case|test", re.I)
 
 
@@ -1456,7 +1457,7 @@ async def malformed_law(work: Work) -> None:
     for k, row, o in paid: work.find("empty reference", "medium", f"with an empty {k!r} a response is paid {o.reward:g}", row, case.says(), o.reward, f"< {subject.line:g}")
     law(work, "empty reference", "A task whose reference or tests are empty pays nobody.", len(emptied), len(paid), *(("" if emptied else "no reference that could be empty"),), status=None if emptied else "not made")
 
-# %% ../nbs/10_audit.ipynb #681d43f1
+# %% ../nbs/10_audit.ipynb #843ec0a7
 JUDGES = {"says nothing": "", "talks nonsense": "I like numbers.", "answers with an error": 500, "is not allowed": 401}
 
 
@@ -1489,7 +1490,7 @@ async def hear_judge(subject: Subject) -> list: # of labels
     with contextlib.suppress(HostLost): await asyncio.wait_for(outcome_of(Session(with_judges(subject.env.server, judges)), case.row, case.says()), 30)
     return labels_in("\n".join(o for judge in judges.values() for o in judge.prompts[:2]))
 
-# %% ../nbs/10_audit.ipynb #df717874
+# %% ../nbs/10_audit.ipynb #e0d41da2
 def shown_reference(row: dict, paths: list) -> str | None:
     "The reference of a task, as text."
     return next((text for path in paths if (text := text_at(row, path))), None)
@@ -1546,7 +1547,7 @@ def other_tasks(env: Environment, tasks: Tasks) -> tuple: # (Tasks or None, what
         except GymenvError as e: return None, str(e)
     return None, "there is one set of tasks"
 
-# %% ../nbs/10_audit.ipynb #99392f40
+# %% ../nbs/10_audit.ipynb #1a52bf0f
 SUSPECT = {
     "an answer in a refusal": lambda text, o: bool(re.search(r"\bI (?:cannot|can't|can not|am unable to) (?:help|answer|assist|solve)", text)),
     "no text": lambda text, o: not text.strip(),
@@ -1590,7 +1591,7 @@ def unsolved(work: Work, samples: list) -> None:
     both = [passing[k] for k in none if k in passing]
     work.checks.append(Check("unsolved tasks", "rollouts", about, len(passing.keys() & groups.keys()), len(both), "told", f"{len(none)} of {len(groups)} tasks were never solved; of {len(both)} of them the reference is known to be paid"))
 
-# %% ../nbs/10_audit.ipynb #a16f6c46
+# %% ../nbs/10_audit.ipynb #c47ad12d
 @dataclass(repr=False)
 class Audit:
     "What an audit found. True when that is nothing."
@@ -1663,7 +1664,7 @@ class Audit:
             found.append(dict(name=f"{name} ({per[name]})", kind="full_reward" if kind == "paid" else "zero_reward" if outcome.reward == 0 else "determinism", request={**case.row, "response": response_with(o.turns[0])}, expected_reward=outcome.reward))
         return found
 
-# %% ../nbs/10_audit.ipynb #846f580d
+# %% ../nbs/10_audit.ipynb #e04dd9cc
 def sample_run(env: Environment, policy, num_tasks: int, seed: int, timeout: float, verify_in: str | None) -> tuple: # (samples, rows, note)
     "A short collection."
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -1692,9 +1693,9 @@ def audit(
     chosen = [*ATTACKS.values(), *map(attack_of, attacks)]
     tasks = env.make_tasks(seed=seed)
     other, what = other_tasks(env, tasks)
+    known = test_samples(env) # first, because what they import hosts have then too
     if run is not None: samples, rows, note = *run_samples(run, env), ""
     else: samples, rows, note = sample_run(env, policy if policy is not None and not isinstance(policy, str) else default_policy(policy), 12, seed, timeout, verify_in)
-    known = test_samples(env)
     kind, _ = host_kind(env.server, verify_in)
     some = [tasks[round(i*(len(tasks) - 1)/max(1, num_tasks - 1))] for i in range(min(num_tasks, len(tasks)))] if len(tasks) > num_tasks else list(tasks.rows)
     zygotes = [Zygote(env.server) if kind == "processes" else None for _ in range(2)] # made here, while few threads run
