@@ -6,13 +6,11 @@ Of each mutant the notebook is copied with the fault in its exported cells, and 
 while the attacks were written, `--apart` those that were not looked at; WORD takes mutants and environments whose name contains it. The last lines: found of all, of those apart, and false alarms on the eight.
 """
 import argparse
-import contextlib
-import io
 import json
+import subprocess
 import sys
 import tempfile
-import time
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -35,16 +33,24 @@ def planted(
     return path
 
 
-def one(job: tuple) -> dict: # name, findings, seconds
-    "Audit one environment."
+AUDIT = """
+import json, sys, time
+from gymenv_nb.audit import audit
+start = time.monotonic()
+found = audit(sys.argv[1], seconds=float(sys.argv[2]))
+print(json.dumps(dict(findings=[(o.severity, o.check) for o in found.findings], seconds=time.monotonic() - start)))
+"""
+
+
+def one(job: tuple) -> dict: # the mutant, with findings, error and seconds
+    "Audit one environment in a process of its own."
     mutant, seconds = job
-    from gymenv_nb.audit import audit
-    start = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryDirectory() as folder:
         what = planted(mutant, Path(folder)) if "old" in mutant else mutant["env"]
-        try: found = [o.line() for o in audit(what, seconds=seconds).findings]
-        except Exception as e: return dict(mutant, findings=[], error=f"{type(e).__name__}: {e}", seconds=time.monotonic() - start)
-    return dict(mutant, findings=found, error="", seconds=time.monotonic() - start)
+        try: done = subprocess.run([sys.executable, "-c", AUDIT, str(what), str(seconds)], capture_output=True, text=True, timeout=4*seconds, stdin=subprocess.DEVNULL)
+        except subprocess.TimeoutExpired: return dict(mutant, findings=[], error=f"over {4*seconds:g} s", seconds=4*seconds)
+    try: return dict(mutant, **json.loads(done.stdout.splitlines()[-1]), error="")
+    except (ValueError, IndexError, TypeError): return dict(mutant, findings=[], error=(done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:200], seconds=0.)
 
 
 def main():
@@ -60,10 +66,10 @@ def main():
     good = [dict(name=o.stem, env=o.stem) for o in sorted((HERE/"nbs"/"envs").glob("*.ipynb"))]
     jobs = [o for o in mutants + good if not a.words or any(w in o["name"] for w in a.words)]
     done = []
-    with get_context("spawn").Pool(a.parallel, maxtasksperchild=12) as pool: # spawned, and new now and then, so that one fault leaves nothing behind for the next
-        for o in pool.imap_unordered(one, [(o, a.seconds) for o in jobs]):
+    with ThreadPoolExecutor(a.parallel) as pool:
+        for o in pool.map(one, [(o, a.seconds) for o in jobs]):
             done.append(o)
-            state = "ERROR " + o["error"] if o["error"] else ("found " if "old" in o else "ALARM ") + "; ".join(dict.fromkeys(f.split(":")[0].replace("   ", " ") for f in o["findings"])) if o["findings"] else "MISSED" if "old" in o else "ok"
+            state = "ERROR " + o["error"] if o["error"] else ("found " if "old" in o else "ALARM ") + "; ".join(" ".join(f) for f in o["findings"]) if o["findings"] else "MISSED" if "old" in o else "ok"
             print(f"{o['seconds']:5.0f} s  {'apart' if o.get('apart') else '     '} {o['name']:<58} {state}", flush=True)
     planted_ones, alarms = [o for o in done if "old" in o], [o for o in done if "old" not in o and (o["findings"] or o["error"])]
     for name, some in (("all", planted_ones), ("of them apart", [o for o in planted_ones if o["apart"]])):

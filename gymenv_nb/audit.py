@@ -6,17 +6,17 @@
 __all__ = ['MOST_MEMORY', 'ROW_KEYS', 'REFERENCE', 'MOST_LEAVES', 'CODE', 'CALLS', 'SEVERITIES', 'ATTACKS', 'WRONG', 'TAMPERING',
            'HOSTILE', 'LONG', 'STYLES', 'SELDOM', 'LAWFUL', 'TESTS', 'JUDGES', 'SUSPECT', 'Try', 'said_in', 'message',
            'thought', 'called', 'response_with', 'Outcome', 'failure_of', 'outcome_of', 'resident', 'OneHost', 'Bench',
-           'on_a_loop', 'Witness', 'witness_names', 'run_test_cells', 'Sample', 'decoded', 'session_sample',
-           'test_samples', 'rollout_sample', 'run_samples', 'asked_items', 'folder_samples', 'leaves', 'value_at',
-           'text_at', 'Form', 'place_of', 'form_around', 'form_of', 'forms_in', 'NotHere', 'Case', 'items_of',
-           'value_of', 'functions_in', 'same_answer', 'Subject', 'shape_of', 'reference_paths', 'calls_in', 'case_of',
-           'find_cases', 'Attack', 'attack', 'attack_of', 'tries_of', 'alone_and_after_calls', 'empty', 'whitespace',
-           'refusal', 'echo', 'form_without_answer', 'placeholder', 'prompt_as_answer', 'stranger', 'near_number',
-           'padded', 'part_of_answer', 'denied', 'several_in_one', 'every_choice', 'taken_back', 'among_many',
-           'without_form', 'code_without_form', 'thinking_only', 'needs_calls', 'claimed_calls', 'changed_calls',
-           'changed_value', 'output_as_answer', 'numbers_in', 'output_only', 'state_ignored', 'broken_calls', 'spoiled',
-           'code_case', 'wrong_code', 'first_arguments', 'constant_code', 'tampering_code', 'endless_code',
-           'hostile_text', 'very_long', 'labels_in', 'injection', 'judge_names', 'Heard', 'with_judges', 'right_answer',
+           'on_a_loop', 'witness_names', 'run_test_cells', 'Sample', 'session_sample', 'test_samples', 'in_a_copy',
+           'rollout_sample', 'run_samples', 'asked_items', 'folder_samples', 'leaves', 'value_at', 'text_at', 'Form',
+           'place_of', 'form_around', 'form_of', 'forms_in', 'NotHere', 'Case', 'items_of', 'value_of', 'functions_in',
+           'same_answer', 'Subject', 'shape_of', 'reference_paths', 'calls_in', 'case_of', 'find_cases', 'Attack',
+           'attack', 'attack_of', 'tries_of', 'alone_and_after_calls', 'empty', 'whitespace', 'refusal', 'echo',
+           'form_without_answer', 'placeholder', 'prompt_as_answer', 'stranger', 'near_number', 'padded',
+           'part_of_answer', 'denied', 'several_in_one', 'every_choice', 'taken_back', 'among_many', 'without_form',
+           'code_without_form', 'thinking_only', 'needs_calls', 'claimed_calls', 'changed_calls', 'changed_value',
+           'output_as_answer', 'numbers_in', 'output_only', 'state_ignored', 'broken_calls', 'spoiled', 'code_case',
+           'wrong_code', 'first_arguments', 'constant_code', 'tampering_code', 'endless_code', 'hostile_text',
+           'very_long', 'labels_in', 'injection', 'judge_names', 'Heard', 'with_judges', 'right_answer',
            'white_space_around', 'thinking_before', 'prose_before', 'calls_before', 'separators', 'ways_to_write',
            'Finding', 'arguments_of', 'Check', 'Work', 'shortest', 'weigh', 'attack_cases', 'law', 'laws_of_outcomes',
            'lawful_tries', 'differing', 'repeat_law', 'interleaved', 'sessions_law', 'home_of_server', 'server_at',
@@ -24,7 +24,7 @@ __all__ = ['MOST_MEMORY', 'ROW_KEYS', 'REFERENCE', 'MOST_LEAVES', 'CODE', 'CALLS
            'judge_law', 'hear_judge', 'shown_reference', 'stands_in', 'data_checks', 'other_tasks', 'rollout_search',
            'unsolved', 'Audit', 'sample_run', 'audit']
 
-# %% ../nbs/10_audit.ipynb #feccbb08
+# %% ../nbs/10_audit.ipynb #ec6a297f
 import ast
 import asyncio
 import contextlib
@@ -35,12 +35,14 @@ import json
 import os
 import random
 import re
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -61,7 +63,7 @@ from .resources import Reply, Session, call_tool, client_for, error_text, is_own
 from .rollouts import collect, default_policy, read_lines, recorded
 from .tasks import Tasks, message_text, prompt_text, task_key
 
-# %% ../nbs/10_audit.ipynb #b692d752
+# %% ../nbs/10_audit.ipynb #a8e02668
 @dataclass(frozen=True, eq=False)
 class Try:
     "A response to verify."
@@ -99,7 +101,7 @@ def response_with(items: list) -> dict: # a complete response, not validated
     "A response with these items."
     return dict(id="resp_0", created_at=0, model="audit", object="response", output=items, parallel_tool_calls=True, tool_choice="auto", tools=[])
 
-# %% ../nbs/10_audit.ipynb #d347bf79
+# %% ../nbs/10_audit.ipynb #f34f650d
 @dataclass(frozen=True)
 class Outcome:
     "What a verifier made of a response."
@@ -139,7 +141,7 @@ async def outcome_of(
     if error: return Outcome(None, failure_of(error), f"{error} {error.place}".strip(), seconds)
     return Outcome(float(result["reward"]), seconds=seconds)
 
-# %% ../nbs/10_audit.ipynb #5a2131f6
+# %% ../nbs/10_audit.ipynb #dfc63b91
 MOST_MEMORY = 2_000_000_000 # bytes of a host's process, after which it is ended
 
 
@@ -197,45 +199,40 @@ class Bench:
 
 def on_a_loop(
     main, # a coroutine function
-    seconds: float | None = None, # after which it is left alone
 ):
-    "What it returns, from an event loop on a thread: a notebook's own loop is busy. None when it took too long."
+    "What it returns, from an event loop on a thread: a notebook's own loop is busy."
     found = {}
     def target():
         try: found["value"] = asyncio.run(main())
         except BaseException as e: found["error"] = e
     thread = threading.Thread(target=target, daemon=True, name="gymenv-audit")
-    thread.start(); thread.join(seconds)
+    thread.start(); thread.join()
     if "error" in found: raise found["error"]
-    return found.get("value")
+    return found["value"]
 
-# %% ../nbs/10_audit.ipynb #3191625d
-class Witness(Session):
-    "A session that keeps what it was asked, and what came of it."
-    seen: list = [] # lists of (path, body, reply), one for each session
-    def __init__(self, server):
-        super().__init__(server)
-        self.mine = []
-        type(self).seen.append(self.mine)
-
-    async def post(self, path: str, body) -> Reply:
-        reply = await super().post(path, body)
-        if len(self.mine) < 32: self.mine.append((path, body, reply))
-        return reply
-
-
-def witness_names() -> tuple: # (what has been seen, names that test cells use)
+# %% ../nbs/10_audit.ipynb #6cf368eb
+def witness_names(
+    tell, # called with (number of the session, path, body, status, reply's body) of each request
+) -> dict:
     "What stands for `reward`, `call_tool`, `Session` and `play_episode` in test cells."
-    class Own(Witness): seen = []
+    numbers = iter(range(10**9))
+    class Witness(Session):
+        "A session that tells what it was asked, and what came of it."
+        def __init__(self, server): super().__init__(server); self.number = next(numbers)
+        async def post(self, path, body):
+            reply = await super().post(path, body)
+            tell(self.number, path, body, reply.status, reply.content)
+            return reply
+    session_of = lambda server: server if isinstance(server, Session) else Witness(server)
     async def own_reward(server, response="", input="", **fields):
-        if isinstance(server, Session): return await reward(server, response, input, **fields)
-        session = Own(server)
-        task = fields.get("task") or {"responses_create_params": {"input": input}}
-        await session.post("/seed_session", {**task, **{k: v for k, v in fields.items() if k != "task"}})
+        session = session_of(server)
+        if session is not server:
+            task = fields.get("task") or {"responses_create_params": {"input": input}}
+            await session.post("/seed_session", {**task, **{k: v for k, v in fields.items() if k != "task"}})
         return await reward(session, response, input, **fields)
-    async def own_call(server, tool, **arguments): return await call_tool(server if isinstance(server, Session) else Own(server), tool, **arguments)
-    async def own_episode(server, *responses, **fields): return await play_episode(server if isinstance(server, Session) else Own(server), *responses, **fields)
-    return Own.seen, dict(reward=own_reward, call_tool=own_call, Session=Own, play_episode=own_episode)
+    async def own_call(server, tool, **arguments): return await call_tool(session_of(server), tool, **arguments)
+    async def own_episode(server, *responses, **fields): return await play_episode(session_of(server), *responses, **fields)
+    return dict(reward=own_reward, call_tool=own_call, Session=Witness, play_episode=own_episode)
 
 
 async def run_test_cells(
@@ -260,7 +257,7 @@ async def run_test_cells(
                     if asyncio.iscoroutine(value): await asyncio.wait_for(value, max(.1, last - time.monotonic()))
             except Exception: continue
 
-# %% ../nbs/10_audit.ipynb #89c0c8b5
+# %% ../nbs/10_audit.ipynb #817c5d8d
 @dataclass
 class Sample:
     "A response whose reward somebody has seen."
@@ -270,23 +267,19 @@ class Sample:
     source: str # "test" or "rollout"
 
 
-def decoded(body): return json.loads(body) if isinstance(body, bytes) else body
-
-
 def session_sample(
-    seen: list, # of (path, body, reply), of one session
+    seen: list, # of (path, body, status, reply's body), of one session
 ) -> Sample | None: # None: no reward came of it
     "What a session shows."
     calls, turns, row, total = [], [], None, None
-    for path, body, reply in seen:
+    for path, body, status, content in seen:
         if path == "/seed_session" or path == "/reset": continue
         if path in ("/verify", "/step"):
-            if reply.status != 200: return None
-            body = decoded(body)
+            if status != 200 or not isinstance(body, dict) or not isinstance(body.get("response"), dict): return None
             row = {k: v for k, v in body.items() if k != "response"}
-            turns.append(list((body["response"] if isinstance(body["response"], dict) else {}).get("output") or []))
-            total = (total or 0.) + (reply.json().get("reward") or 0.)
-        else: calls.append(called(path.strip("/"), decoded(body), len(calls)))
+            turns.append(list(body["response"].get("output") or []))
+            total = (total or 0.) + (json.loads(content).get("reward") or 0.)
+        else: calls.append(called(path.strip("/"), body, len(calls)))
     if row is None or (len(turns) > 1 and seen[-1][0] == "/verify"): return None
     return Sample(row, Try(turns, tuple(calls)), total, "test")
 
@@ -295,14 +288,47 @@ def test_samples(
     env: Environment, # its notebook is run
     seconds: float = 10., # at the most
 ) -> list: # of `Sample`
-    "What the tests in an environment's notebook try. Nothing when it has no notebook."
-    if not env.notebook: return []
-    seen, names = witness_names()
-    module = sys.modules[type(env.server).__module__]
-    on_a_loop(lambda: run_test_cells(env.notebook, {**{k: v for k, v in vars(module).items() if not k.startswith("__")}, **names, "__name__": "audit"}, seconds), seconds + 2)
-    return [o for mine in list(seen) if (o := session_sample(list(mine)))]
+    "What the tests in an environment's notebook try, as far as they come. They run in a copy of this process, which some of their responses may end. Nothing when there is no notebook."
+    if not env.notebook or not hasattr(os, "fork"): return []
+    here, there = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if not pid:
+        try: in_a_copy(env, there, seconds)
+        finally: os._exit(0)
+    os.close(there)
+    seen, modules, last, rest = {}, [], time.monotonic() + seconds + 2, b""
+    try:
+        while select.select([here], [], [], max(0., last - time.monotonic()))[0] and (data := os.read(here, 1 << 16)):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in map(json.loads, lines):
+                if isinstance(line, dict): modules = line["modules"]
+                elif len(mine := seen.setdefault(line[0], [])) < 32: mine.append(line[1:])
+    finally:
+        os.close(here)
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(OSError): kill(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError): os.waitpid(pid, 0)
+    for name in modules: # what the server loads when it is first used, hosts have then from the start
+        with contextlib.suppress(Exception): importlib.import_module(name)
+    return [o for mine in seen.values() if (o := session_sample(mine))]
 
-# %% ../nbs/10_audit.ipynb #e249fa33
+
+def in_a_copy(env: Environment, there: int, seconds: float) -> None:
+    "Run the test cells, and write a line of JSON for each request; at the end the modules that were loaded on the way."
+    os.setsid()
+    asyncio._set_running_loop(None)
+    before = set(sys.modules)
+    def tell(number, path, body, status, content):
+        with contextlib.suppress(TypeError, ValueError): os.write(there, (json.dumps([number, path, json.loads(body) if isinstance(body, bytes) else body, status, content.decode(errors="replace")]) + "\n").encode())
+    module = sys.modules[type(env.server).__module__]
+    names = {**{k: v for k, v in vars(module).items() if not k.startswith("__")}, **witness_names(tell), "__name__": "audit"}
+    thread = threading.Thread(target=lambda: asyncio.run(run_test_cells(env.notebook, names, seconds)), daemon=True) # the copy's first thread stands in the middle of something
+    thread.start(); thread.join(seconds + 1)
+    os.write(there, (json.dumps(dict(modules=[o for o in sys.modules if o not in before and o.split(".")[0] not in ("pytest", "_pytest", "__main__")])) + "\n").encode())
+
+# %% ../nbs/10_audit.ipynb #cef369e9
 ROW_KEYS = ("response", "reward")
 
 
@@ -327,7 +353,7 @@ def run_samples(
     tasks = {o["_ng_task_index"]: plain(o) for o in inputs}
     return [rollout_sample(row, tasks[t], has_steps(env.server)) for (t, _), row in sorted(rows.items()) if t in tasks], [row for (t, _), row in sorted(rows.items()) if t in tasks]
 
-# %% ../nbs/10_audit.ipynb #9d26f90b
+# %% ../nbs/10_audit.ipynb #bb8c8794
 def asked_items(row: dict) -> list:
     "The messages of a task."
     given = row[RESPONSES_CREATE_PARAMS_KEY_NAME].get("input") or []
@@ -354,7 +380,7 @@ def folder_samples(
             if task := by_prompt.get(json.dumps(prompts(row))): found.append((rollout_sample(row, task, has_steps(env.server)), row))
     return [o for o, _ in found], [o for _, o in found]
 
-# %% ../nbs/10_audit.ipynb #f2951295
+# %% ../nbs/10_audit.ipynb #02fa9608
 REFERENCE = re.compile(r"answer|expected|solution|target|truth|gold|label|reference|correct|output|result|canonical", re.I)
 MOST_LEAVES = 60
 
@@ -392,7 +418,7 @@ def text_at(row: dict, path: str) -> str | None:
     value = value_at(row, path)
     return None if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
-# %% ../nbs/10_audit.ipynb #cfcbcde8
+# %% ../nbs/10_audit.ipynb #bdb9db6d
 @dataclass(frozen=True)
 class Form:
     "What stands around an answer."
@@ -448,7 +474,7 @@ def forms_in(
     usual = [Form(), Form(r"\boxed{", "}"), Form("Answer: ", ""), Form("<answer>", "</answer>"), Form("The answer is ", "."), Form("[[", "]]"), Form("((", "))"), Form("#### ", ""), Form("The final answer is \\boxed{", "}"), Form("```\n", "\n```"), Form("```json\n", "\n```"), CODE]
     return list(dict.fromkeys([*asked, *usual]))
 
-# %% ../nbs/10_audit.ipynb #6765f21a
+# %% ../nbs/10_audit.ipynb #a6d3ac84
 class NotHere(Exception):
     "An attack that cannot be made for this environment, and why."
 
@@ -536,7 +562,7 @@ def same_answer(a: str, b: str) -> bool:
     x, y = parse_number(a), parse_number(b)
     return x == y if x is not None and y is not None else " ".join(a.casefold().split()) == " ".join(b.casefold().split())
 
-# %% ../nbs/10_audit.ipynb #6e27a74f
+# %% ../nbs/10_audit.ipynb #60009557
 @dataclass
 class Subject:
     "What an audit knows of an environment."
@@ -676,7 +702,7 @@ async def find_cases(
     subject.cases = [Case(row, [], turns=subject.turns) for row in subject.rows[:most]]
     subject.notes.append("no response that is paid is known: none of the rollouts and tests was, nor the tasks' own fields in the usual forms. Give a run of a stronger policy: audit(env, run=...)")
 
-# %% ../nbs/10_audit.ipynb #9aa486e1
+# %% ../nbs/10_audit.ipynb #6b74108f
 SEVERITIES = ("high", "medium", "low")
 
 
@@ -718,7 +744,7 @@ def tries_of(found, case: Case) -> list:
     "What an attack has built, as tries."
     return [case.text(o) if isinstance(o, str) else o for o in found]
 
-# %% ../nbs/10_audit.ipynb #e348571b
+# %% ../nbs/10_audit.ipynb #0a897e4f
 def alone_and_after_calls(case: Case, texts) -> list:
     "Each text alone, and after the calls."
     return [case.text(o, before) for o in texts for before in ([False, True] if case.before else [False])]
@@ -764,7 +790,7 @@ def placeholder(subject, case):
     case.answer
     return alone_and_after_calls(case, [case.form.fill(o) for o in ("...", "your answer", "answer", "?", "None", "null", "nan", "inf", "undefined", "{expected_answer}", "TODO", "[]", "{}", "-", "0/0") if not any(same_answer(o, a) for a in case.answers)])
 
-# %% ../nbs/10_audit.ipynb #cf781606
+# %% ../nbs/10_audit.ipynb #e3642088
 @attack()
 def prompt_as_answer(subject, case):
     "The prompt, or the expression in it, in the form."
@@ -870,7 +896,7 @@ def thinking_only(subject, case):
     "The right answer in the thinking, and none in the response."
     return [case.says(items=lambda t: [thought(t)]), case.says(items=lambda t: [thought(t), message("That is the answer.")]), case.says(items=lambda t: [thought(t), message(case.form.fill(subject.wrong(case)))])]
 
-# %% ../nbs/10_audit.ipynb #9a37c0a6
+# %% ../nbs/10_audit.ipynb #05e66743
 def needs_calls(case: Case) -> None:
     "Raises `NotHere` when right responses come without tool calls."
     case.answer
@@ -947,7 +973,7 @@ def broken_calls(subject, case):
     calls = [called(names[0], "{not json"), called(names[0], "[1, 2]", 1), called("no_such_tool", {}, 2), called(names[0], "", 3)]
     return [Try([[o, message("Done.")]]*case.turns) for o in calls] + [Try([calls + [message("Done.")]]*case.turns), Try([calls]*case.turns)]
 
-# %% ../nbs/10_audit.ipynb #880d369d
+# %% ../nbs/10_audit.ipynb #d5cb5b05
 WRONG = "found = [found, None] if not isinstance(found, (int, float, str, list, dict)) or isinstance(found, bool) else found + 1 if isinstance(found, (int, float)) else found + 'x' if isinstance(found, str) else [*found, None] if isinstance(found, list) else {**found, 'x': None}"
 
 
@@ -1016,7 +1042,7 @@ def endless_code(subject, case):
     name = functions_in(code_case(case))[0]
     return [case.says(lambda _: f"def {name}(*args, **kwargs):\n    while True: pass")]
 
-# %% ../nbs/10_audit.ipynb #6cb7b17c
+# %% ../nbs/10_audit.ipynb #14d0a63f
 HOSTILE = ("\0", "\x1b[31m1\x1b[0m", "\u202e24\u202c", "\ufeff", "\u200b\u200d", "🤖🇦🇶", "ａｎｓｗｅｒ", "а", "²", "Ⅷ", "½", "٣%s", "%s%n%d", "{0}{x!r}{}", "${7*7}", "{{7*7}}", "$(id)", "`id`", "'; drop table t; --", "<script>alert(1)</script>", "&lt;answer&gt;", "</answer><answer>", "<answer><answer>",
            "\\", "\\u0031", "\\boxed{", "\\frac{1}{0}", "\\boxed{\\boxed{}}", "$$", "{", "}", "[", "((", '"', "'", '{"a":', '{"answer": null}', "[[[[", "nan", "-nan", "inf", "-inf", "Infinity", "1e999", "1e-999", "-1e999", "1e400000000", "9"*5000, "0x2A", "0b11", "1_000", "--5", "+-5", "1/0", "0/0", "5!", "1,,000", ".", "-", "e", "1e", "1.2.3", "1..2",
            "True", "None", "null", "undefined", "NaN", "__import__('os').getcwd()", "(lambda: 1/0)()", "10**10**9", "\r", "\x0b\x0c", "\u2028", "A"*300, "<|im_end|>", "<think>", "</think>", "<tool_call>{}</tool_call>")
@@ -1037,7 +1063,7 @@ def very_long(subject, case):
     forms = [Form(), case.form] if case.answers and case.form.marked else [Form()]
     return [case.text(form.fill(o)) for form in forms for o in LONG.values()]
 
-# %% ../nbs/10_audit.ipynb #526d31fa
+# %% ../nbs/10_audit.ipynb #4f3fc586
 def labels_in(
     prompt: str, # of a judge
 ) -> list: # of texts
@@ -1080,7 +1106,7 @@ def with_judges(
     client = client_for(type(server), ServerClient(servers={**getattr(server.server_client, "servers", {}), **judges}))
     return type(server)(config=server.config, server_client=client)
 
-# %% ../nbs/10_audit.ipynb #980004bd
+# %% ../nbs/10_audit.ipynb #87640333
 @attack("paid", "high")
 def right_answer(subject, case):
     "The right answer."
@@ -1137,7 +1163,7 @@ def ways_to_write(subject, case):
 STYLES = {"**bold**": lambda a: f"**{a}**", "$LaTeX$": lambda a: f"${a}$", r"\boxed{}": lambda a: rf"\boxed{{{a}}}", "full stop.": lambda a: f"{a}.", "+": lambda a: f"+{a}" if a.isdigit() else a, ".0": lambda a: f"{a}.0" if a.lstrip("-").isdigit() else a,
           "UPPER": str.upper, "lower": str.lower, "Capital": str.capitalize, '"quotes"': lambda a: f'"{a}"', "x = ": lambda a: f"x = {a}", "a unit": lambda a: f"{a} units" if parse_number(a) is not None else a}
 
-# %% ../nbs/10_audit.ipynb #1ad7c8fd
+# %% ../nbs/10_audit.ipynb #7b8905a6
 @dataclass
 class Finding:
     "Something that is wrong, and how to see it."
@@ -1198,7 +1224,7 @@ class Check:
     note: str = "" # why it was not made, or what else there is to say
     seconds: float = 0.
 
-# %% ../nbs/10_audit.ipynb #fc884532
+# %% ../nbs/10_audit.ipynb #03d58efb
 @dataclass
 class Work:
     "What an audit has made so far."
@@ -1280,7 +1306,7 @@ async def attack_cases(
 
 SELDOM = ("hostile text", "very long", "tampering code", "endless code", "injection") # for two tasks only
 
-# %% ../nbs/10_audit.ipynb #53f8bd1d
+# %% ../nbs/10_audit.ipynb #8720d234
 def law(work: Work, name: str, about: str, tried: int, wrong: int = 0, note: str = "", status: str | None = None) -> None:
     "Keep a law's result."
     work.checks.append(Check(name, "law", about, tried, wrong, status or ("found" if wrong else "ok"), note))
@@ -1314,7 +1340,7 @@ def laws_of_outcomes(work: Work) -> None:
     bench = work.subject.bench
     if bench.started and bench.most > bench.started + 1_000_000_000: work.find("bounded time and memory", "medium", f"a host's process grew by {(bench.most - bench.started)/1e9:.1f} GB")
 
-# %% ../nbs/10_audit.ipynb #a7e5edde
+# %% ../nbs/10_audit.ipynb #d55d8c5d
 LAWFUL = ("right answer", "stranger", "taken back", "among many", "several in one", "claimed calls", "thinking only", "thinking before", "empty", "white space around", "wrong code", "near number", "output as answer")
 
 
@@ -1388,7 +1414,7 @@ async def sessions_law(work: Work, bench: Bench, tries: list) -> None:
         if wrong: break
     law(work, name, about, 2*len(tries), wrong)
 
-# %% ../nbs/10_audit.ipynb #b633e885
+# %% ../nbs/10_audit.ipynb #e8d9b54c
 def home_of_server(server) -> dict: # kind, place, name of the class, configuration
     "Where a server's class can be loaded from. Raises `NotHere` when that is nowhere."
     module, name = type(server).__module__, type(server).__name__
@@ -1483,7 +1509,7 @@ async def fresh_law(work: Work, tries: list, seconds: float) -> None:
             wrong[i] += differing(work, name, "high", how + (f" (hash seed {seed})" if not i else ""), tries, rewards[i])
     for (name, about, _), n in zip(checks, wrong): law(work, name, about, 2*len(tries), n)
 
-# %% ../nbs/10_audit.ipynb #0a78a792
+# %% ../nbs/10_audit.ipynb #f80450e3
 async def text_law(work: Work, seconds: float) -> None:
     "Texts made by hypothesis, alone and in the form."
     name, about = "any text", "No text raises, and none is paid by chance (hypothesis)."
@@ -1512,7 +1538,7 @@ async def text_law(work: Work, seconds: float) -> None:
         work.find(name, "medium" if outcome.failure else "high", outcome.problem[:300] if outcome.failure else f"a text made at random is paid {outcome.reward:g}", case.row, o, outcome.reward, "" if outcome.failure else f"< {subject.line:g}")
     law(work, name, about, count[0], bool(last))
 
-# %% ../nbs/10_audit.ipynb #46b91139
+# %% ../nbs/10_audit.ipynb #d4c85642
 TESTS = re.compile(REFERENCE.pattern + "|case|test", re.I)
 
 
@@ -1559,7 +1585,7 @@ async def malformed_law(work: Work) -> None:
     for k, row, o in paid: work.find("empty reference", "medium", f"with an empty {k!r} a response is paid {o.reward:g}", row, case.says(), o.reward, f"< {subject.line:g}")
     law(work, "empty reference", "A task whose reference or tests are empty pays nobody.", len(emptied), len(paid), *(("" if emptied else "no reference that could be empty"),), status=None if emptied else "not made")
 
-# %% ../nbs/10_audit.ipynb #a4f09f16
+# %% ../nbs/10_audit.ipynb #6e61650a
 JUDGES = {"says nothing": "", "talks nonsense": "I like numbers.", "answers with an error": 500, "is not allowed": 401}
 
 
@@ -1592,7 +1618,7 @@ async def hear_judge(subject: Subject) -> list: # of labels
     with contextlib.suppress(HostLost): await asyncio.wait_for(outcome_of(Session(with_judges(subject.env.server, judges)), case.row, case.says()), 30)
     return labels_in("\n".join(o for judge in judges.values() for o in judge.prompts[:2]))
 
-# %% ../nbs/10_audit.ipynb #c6bf84e7
+# %% ../nbs/10_audit.ipynb #ec6f6263
 def shown_reference(row: dict, paths: list) -> str | None:
     "The reference of a task, as text."
     return next((text for path in paths if (text := text_at(row, path))), None)
@@ -1649,7 +1675,7 @@ def other_tasks(env: Environment, tasks: Tasks) -> tuple: # (Tasks or None, what
         except GymenvError as e: return None, str(e)
     return None, "there is one set of tasks"
 
-# %% ../nbs/10_audit.ipynb #b3db436e
+# %% ../nbs/10_audit.ipynb #e3d17e9f
 SUSPECT = {
     "an answer in a refusal": lambda text, o: bool(re.search(r"\bI (?:cannot|can't|can not|am unable to) (?:help|answer|assist|solve)", text)),
     "no text": lambda text, o: not text.strip(),
@@ -1693,7 +1719,7 @@ def unsolved(work: Work, samples: list) -> None:
     both = [passing[k] for k in none if k in passing]
     work.checks.append(Check("unsolved tasks", "rollouts", about, len(passing.keys() & groups.keys()), len(both), "told", f"{len(none)} of {len(groups)} tasks were never solved; of {len(both)} of them the reference is known to be paid"))
 
-# %% ../nbs/10_audit.ipynb #578af39e
+# %% ../nbs/10_audit.ipynb #f71d996d
 @dataclass(repr=False)
 class Audit:
     "What an audit found. True when that is nothing."
@@ -1766,7 +1792,7 @@ class Audit:
             found.append(dict(name=f"{name} ({per[name]})", kind="full_reward" if kind == "paid" else "zero_reward" if outcome.reward == 0 else "determinism", request={**case.row, "response": response_with(o.turns[0])}, expected_reward=outcome.reward))
         return found
 
-# %% ../nbs/10_audit.ipynb #d1c04a47
+# %% ../nbs/10_audit.ipynb #25d755a7
 def sample_run(env: Environment, policy, num_tasks: int, seed: int, timeout: float, verify_in: str | None) -> tuple: # (samples, rows, note)
     "A short collection."
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
