@@ -24,7 +24,7 @@ __all__ = ['MOST_MEMORY', 'ROW_KEYS', 'REFERENCE', 'MOST_LEAVES', 'CODE', 'CALLS
            'judge_law', 'hear_judge', 'shown_reference', 'stands_in', 'data_checks', 'other_tasks', 'rollout_search',
            'unsolved', 'Audit', 'sample_run', 'audit']
 
-# %% ../nbs/10_audit.ipynb #ec6a297f
+# %% ../nbs/10_audit.ipynb #289f2209
 import ast
 import asyncio
 import contextlib
@@ -63,7 +63,7 @@ from .resources import Reply, Session, call_tool, client_for, error_text, is_own
 from .rollouts import collect, default_policy, read_lines, recorded
 from .tasks import Tasks, message_text, prompt_text, task_key
 
-# %% ../nbs/10_audit.ipynb #a8e02668
+# %% ../nbs/10_audit.ipynb #a7111c86
 @dataclass(frozen=True, eq=False)
 class Try:
     "A response to verify."
@@ -101,12 +101,12 @@ def response_with(items: list) -> dict: # a complete response, not validated
     "A response with these items."
     return dict(id="resp_0", created_at=0, model="audit", object="response", output=items, parallel_tool_calls=True, tool_choice="auto", tools=[])
 
-# %% ../nbs/10_audit.ipynb #f34f650d
+# %% ../nbs/10_audit.ipynb #647732c2
 @dataclass(frozen=True)
 class Outcome:
     "What a verifier made of a response."
     reward: float | None # None: there was none
-    failure: str = "" # raised, reward (no finite number), timeout, ended (its process) or tool
+    failure: str = "" # raised, reward (no finite number), timeout, ended (its process), tool; late: there was no time to try it
     problem: str = "" # in one line
     seconds: float = 0.
 
@@ -141,7 +141,7 @@ async def outcome_of(
     if error: return Outcome(None, failure_of(error), f"{error} {error.place}".strip(), seconds)
     return Outcome(float(result["reward"]), seconds=seconds)
 
-# %% ../nbs/10_audit.ipynb #dfc63b91
+# %% ../nbs/10_audit.ipynb #ac9eca35
 MOST_MEMORY = 2_000_000_000 # bytes of a host's process, after which it is ended
 
 
@@ -166,7 +166,7 @@ class Bench:
         one: bool = False, # one host for all
     ):
         self.hosts, self.places, self.most, self.started = (OneHost if one else Hosts)(server, timeout, kind, zygote=zygote), asyncio.Semaphore(4*cores()), 0, None
-        self.verified = 0
+        self.verified, self.until = 0, float("inf") # monotonic time after which nothing new is begun
         self.watch = asyncio.create_task(self.look())
 
     async def look(self):
@@ -182,6 +182,7 @@ class Bench:
     async def earned(self, row: dict, o: Try) -> Outcome:
         "Verify a try, on one host after the other."
         async with self.places:
+            if time.monotonic() > self.until: return Outcome(None, "late", "there was no time to try it")
             self.verified += 1
             for _ in range(5):
                 session = self.hosts.session()
@@ -210,7 +211,7 @@ def on_a_loop(
     if "error" in found: raise found["error"]
     return found["value"]
 
-# %% ../nbs/10_audit.ipynb #6cf368eb
+# %% ../nbs/10_audit.ipynb #11599a95
 def witness_names(
     tell, # called with (number of the session, path, body, status, reply's body) of each request
 ) -> dict:
@@ -257,7 +258,7 @@ async def run_test_cells(
                     if asyncio.iscoroutine(value): await asyncio.wait_for(value, max(.1, last - time.monotonic()))
             except Exception: continue
 
-# %% ../nbs/10_audit.ipynb #817c5d8d
+# %% ../nbs/10_audit.ipynb #a3ffa9dc
 @dataclass
 class Sample:
     "A response whose reward somebody has seen."
@@ -328,7 +329,7 @@ def in_a_copy(env: Environment, there: int, seconds: float) -> None:
     thread.start(); thread.join(seconds + 1)
     os.write(there, (json.dumps(dict(modules=[o for o in sys.modules if o not in before and o.split(".")[0] not in ("pytest", "_pytest", "__main__")])) + "\n").encode())
 
-# %% ../nbs/10_audit.ipynb #cef369e9
+# %% ../nbs/10_audit.ipynb #24160f1e
 ROW_KEYS = ("response", "reward")
 
 
@@ -353,7 +354,7 @@ def run_samples(
     tasks = {o["_ng_task_index"]: plain(o) for o in inputs}
     return [rollout_sample(row, tasks[t], has_steps(env.server)) for (t, _), row in sorted(rows.items()) if t in tasks], [row for (t, _), row in sorted(rows.items()) if t in tasks]
 
-# %% ../nbs/10_audit.ipynb #bb8c8794
+# %% ../nbs/10_audit.ipynb #00f02f46
 def asked_items(row: dict) -> list:
     "The messages of a task."
     given = row[RESPONSES_CREATE_PARAMS_KEY_NAME].get("input") or []
@@ -380,7 +381,7 @@ def folder_samples(
             if task := by_prompt.get(json.dumps(prompts(row))): found.append((rollout_sample(row, task, has_steps(env.server)), row))
     return [o for o, _ in found], [o for _, o in found]
 
-# %% ../nbs/10_audit.ipynb #02fa9608
+# %% ../nbs/10_audit.ipynb #f8dad124
 REFERENCE = re.compile(r"answer|expected|solution|target|truth|gold|label|reference|correct|output|result|canonical", re.I)
 MOST_LEAVES = 60
 
@@ -418,7 +419,7 @@ def text_at(row: dict, path: str) -> str | None:
     value = value_at(row, path)
     return None if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
-# %% ../nbs/10_audit.ipynb #bdb9db6d
+# %% ../nbs/10_audit.ipynb #cc81fec3
 @dataclass(frozen=True)
 class Form:
     "What stands around an answer."
@@ -474,7 +475,7 @@ def forms_in(
     usual = [Form(), Form(r"\boxed{", "}"), Form("Answer: ", ""), Form("<answer>", "</answer>"), Form("The answer is ", "."), Form("[[", "]]"), Form("((", "))"), Form("#### ", ""), Form("The final answer is \\boxed{", "}"), Form("```\n", "\n```"), Form("```json\n", "\n```"), CODE]
     return list(dict.fromkeys([*asked, *usual]))
 
-# %% ../nbs/10_audit.ipynb #a6d3ac84
+# %% ../nbs/10_audit.ipynb #0dc1ed2d
 class NotHere(Exception):
     "An attack that cannot be made for this environment, and why."
 
@@ -562,7 +563,7 @@ def same_answer(a: str, b: str) -> bool:
     x, y = parse_number(a), parse_number(b)
     return x == y if x is not None and y is not None else " ".join(a.casefold().split()) == " ".join(b.casefold().split())
 
-# %% ../nbs/10_audit.ipynb #60009557
+# %% ../nbs/10_audit.ipynb #b450d71f
 @dataclass
 class Subject:
     "What an audit knows of an environment."
@@ -671,6 +672,7 @@ async def find_cases(
         if key not in best or (o.reward, -o.attempt.size()) > (best[key].reward, -best[key].attempt.size()): best[key] = o
     paid = sorted(best.values(), key=lambda o: (o.source != "rollout", not prompt_text(o.row), o.attempt.size()))[:3*most]
     outcomes = await subject.bench.all_earned([(o.row, o.attempt) for o in paid])
+    if any(o.failure == "late" for o in outcomes): subject.notes.append("there was no time to verify all samples")
     seen = [o.reward for o in outcomes if o.reward is not None]
     if seen and max(seen) > 0: subject.full = max(seen)
     paid = [o for o, found in zip(paid, outcomes) if found.reward is not None and found.reward >= subject.line]
@@ -695,14 +697,14 @@ async def find_cases(
         subject.cases = [o for row in subject.rows if (o := case_of(subject, row, *chosen))][:most]
         return
     for sample, path, form, answers, before in shapes[:most]: subject.cases.append(Case(sample.row, answers, form, before, path, subject.turns, tooled=not subject.steps and bool(answers) and items_of(answers[0]) is not None))
-    doubtful = [o for o in subject.cases if o.before and not o.path and not o.form.marked]
+    doubtful = [o for o in subject.cases if o.before and not (o.form.before.strip() and o.form.before.strip().lower() in prompt_text(o.row).lower())]
     for case, found in zip(doubtful, await subject.bench.all_earned([(o.row, o.text("Done.", before=True)) for o in doubtful])): # is it the calls that are paid?
-        if found.reward is not None and found.reward >= subject.line: case.answers, case.before, case.tooled = [json.dumps(case.before)], [], True
+        if found.reward is not None and found.reward >= subject.line: case.answers, case.form, case.before, case.path, case.tooled = [json.dumps(case.before)], Form(), [], None, True
     if subject.cases: return
     subject.cases = [Case(row, [], turns=subject.turns) for row in subject.rows[:most]]
     subject.notes.append("no response that is paid is known: none of the rollouts and tests was, nor the tasks' own fields in the usual forms. Give a run of a stronger policy: audit(env, run=...)")
 
-# %% ../nbs/10_audit.ipynb #6b74108f
+# %% ../nbs/10_audit.ipynb #fdc513fb
 SEVERITIES = ("high", "medium", "low")
 
 
@@ -744,7 +746,7 @@ def tries_of(found, case: Case) -> list:
     "What an attack has built, as tries."
     return [case.text(o) if isinstance(o, str) else o for o in found]
 
-# %% ../nbs/10_audit.ipynb #0a897e4f
+# %% ../nbs/10_audit.ipynb #40b90c11
 def alone_and_after_calls(case: Case, texts) -> list:
     "Each text alone, and after the calls."
     return [case.text(o, before) for o in texts for before in ([False, True] if case.before else [False])]
@@ -790,7 +792,7 @@ def placeholder(subject, case):
     case.answer
     return alone_and_after_calls(case, [case.form.fill(o) for o in ("...", "your answer", "answer", "?", "None", "null", "nan", "inf", "undefined", "{expected_answer}", "TODO", "[]", "{}", "-", "0/0") if not any(same_answer(o, a) for a in case.answers)])
 
-# %% ../nbs/10_audit.ipynb #e3642088
+# %% ../nbs/10_audit.ipynb #1ec7e9ab
 @attack()
 def prompt_as_answer(subject, case):
     "The prompt, or the expression in it, in the form."
@@ -896,7 +898,7 @@ def thinking_only(subject, case):
     "The right answer in the thinking, and none in the response."
     return [case.says(items=lambda t: [thought(t)]), case.says(items=lambda t: [thought(t), message("That is the answer.")]), case.says(items=lambda t: [thought(t), message(case.form.fill(subject.wrong(case)))])]
 
-# %% ../nbs/10_audit.ipynb #05e66743
+# %% ../nbs/10_audit.ipynb #8e11e974
 def needs_calls(case: Case) -> None:
     "Raises `NotHere` when right responses come without tool calls."
     case.answer
@@ -961,6 +963,7 @@ def state_ignored(subject, case):
     "A right answer without a tool call, where the server keeps what its tools did in the session."
     server = subject.env.server
     if not subject.env.tools(): raise NotHere("there are no tools")
+    if case.tooled: raise NotHere("the answers are tool calls")
     if subject.steps or not is_own(type(server).seed_session, "seed_session"): raise NotHere("the server sets up no session, so that calls need not matter")
     case.answer
     return [Try([[message(case.form.fill(case.answer))]])]
@@ -973,7 +976,7 @@ def broken_calls(subject, case):
     calls = [called(names[0], "{not json"), called(names[0], "[1, 2]", 1), called("no_such_tool", {}, 2), called(names[0], "", 3)]
     return [Try([[o, message("Done.")]]*case.turns) for o in calls] + [Try([calls + [message("Done.")]]*case.turns), Try([calls]*case.turns)]
 
-# %% ../nbs/10_audit.ipynb #d5cb5b05
+# %% ../nbs/10_audit.ipynb #1d387e68
 WRONG = "found = [found, None] if not isinstance(found, (int, float, str, list, dict)) or isinstance(found, bool) else found + 1 if isinstance(found, (int, float)) else found + 'x' if isinstance(found, str) else [*found, None] if isinstance(found, list) else {**found, 'x': None}"
 
 
@@ -1042,7 +1045,7 @@ def endless_code(subject, case):
     name = functions_in(code_case(case))[0]
     return [case.says(lambda _: f"def {name}(*args, **kwargs):\n    while True: pass")]
 
-# %% ../nbs/10_audit.ipynb #14d0a63f
+# %% ../nbs/10_audit.ipynb #7c0e72a3
 HOSTILE = ("\0", "\x1b[31m1\x1b[0m", "\u202e24\u202c", "\ufeff", "\u200b\u200d", "🤖🇦🇶", "ａｎｓｗｅｒ", "а", "²", "Ⅷ", "½", "٣%s", "%s%n%d", "{0}{x!r}{}", "${7*7}", "{{7*7}}", "$(id)", "`id`", "'; drop table t; --", "<script>alert(1)</script>", "&lt;answer&gt;", "</answer><answer>", "<answer><answer>",
            "\\", "\\u0031", "\\boxed{", "\\frac{1}{0}", "\\boxed{\\boxed{}}", "$$", "{", "}", "[", "((", '"', "'", '{"a":', '{"answer": null}', "[[[[", "nan", "-nan", "inf", "-inf", "Infinity", "1e999", "1e-999", "-1e999", "1e400000000", "9"*5000, "0x2A", "0b11", "1_000", "--5", "+-5", "1/0", "0/0", "5!", "1,,000", ".", "-", "e", "1e", "1.2.3", "1..2",
            "True", "None", "null", "undefined", "NaN", "__import__('os').getcwd()", "(lambda: 1/0)()", "10**10**9", "\r", "\x0b\x0c", "\u2028", "A"*300, "<|im_end|>", "<think>", "</think>", "<tool_call>{}</tool_call>")
@@ -1063,7 +1066,7 @@ def very_long(subject, case):
     forms = [Form(), case.form] if case.answers and case.form.marked else [Form()]
     return [case.text(form.fill(o)) for form in forms for o in LONG.values()]
 
-# %% ../nbs/10_audit.ipynb #4f3fc586
+# %% ../nbs/10_audit.ipynb #5592d0aa
 def labels_in(
     prompt: str, # of a judge
 ) -> list: # of texts
@@ -1106,7 +1109,7 @@ def with_judges(
     client = client_for(type(server), ServerClient(servers={**getattr(server.server_client, "servers", {}), **judges}))
     return type(server)(config=server.config, server_client=client)
 
-# %% ../nbs/10_audit.ipynb #87640333
+# %% ../nbs/10_audit.ipynb #114be5ac
 @attack("paid", "high")
 def right_answer(subject, case):
     "The right answer."
@@ -1163,7 +1166,7 @@ def ways_to_write(subject, case):
 STYLES = {"**bold**": lambda a: f"**{a}**", "$LaTeX$": lambda a: f"${a}$", r"\boxed{}": lambda a: rf"\boxed{{{a}}}", "full stop.": lambda a: f"{a}.", "+": lambda a: f"+{a}" if a.isdigit() else a, ".0": lambda a: f"{a}.0" if a.lstrip("-").isdigit() else a,
           "UPPER": str.upper, "lower": str.lower, "Capital": str.capitalize, '"quotes"': lambda a: f'"{a}"', "x = ": lambda a: f"x = {a}", "a unit": lambda a: f"{a} units" if parse_number(a) is not None else a}
 
-# %% ../nbs/10_audit.ipynb #7b8905a6
+# %% ../nbs/10_audit.ipynb #a6d97c85
 @dataclass
 class Finding:
     "Something that is wrong, and how to see it."
@@ -1224,7 +1227,7 @@ class Check:
     note: str = "" # why it was not made, or what else there is to say
     seconds: float = 0.
 
-# %% ../nbs/10_audit.ipynb #03d58efb
+# %% ../nbs/10_audit.ipynb #cae9a7f7
 @dataclass
 class Work:
     "What an audit has made so far."
@@ -1256,6 +1259,7 @@ def weigh(
     note: str = "",
 ) -> None:
     "What an attack's outcomes say; failures are for the laws."
+    found = [o for o in found if o[2].failure != "late"]
     subject, line, seen = work.subject, work.subject.line, [o for o in found if o[2].reward is not None]
     check = Check(a.name, a.kind, a.about, len(found), note=note)
     work.checks.append(check)
@@ -1281,6 +1285,7 @@ async def attack_cases(
 ) -> None:
     "All attacks, case by case."
     subject, found, reasons, crashes, cases = work.subject, {a.name: [] for a in attacks}, {}, {}, 0
+    subject.bench.until = until
     for number, case in enumerate(subject.cases):
         if number and time.monotonic() > until: break
         cases += 1
@@ -1292,6 +1297,8 @@ async def attack_cases(
             except NotHere as e: reasons.setdefault(a.name, str(e))
             except Exception as e: crashes[a.name] = error_text(e)
         for (a, o), outcome in zip(pairs, await subject.bench.all_earned([(case.row, o) for _, o in pairs])): found[a.name].append((case, o, outcome))
+    late = sum(o[2].failure == "late" for tries in found.values() for o in tries)
+    if late: subject.notes.append(f"for {late} responses there was no time")
     if cases < len(subject.cases): subject.notes.append(f"{cases} of {len(subject.cases)} tasks were attacked in the time given")
     for a in attacks:
         if a.name in crashes:
@@ -1306,7 +1313,7 @@ async def attack_cases(
 
 SELDOM = ("hostile text", "very long", "tampering code", "endless code", "injection") # for two tasks only
 
-# %% ../nbs/10_audit.ipynb #8720d234
+# %% ../nbs/10_audit.ipynb #c059aae9
 def law(work: Work, name: str, about: str, tried: int, wrong: int = 0, note: str = "", status: str | None = None) -> None:
     "Keep a law's result."
     work.checks.append(Check(name, "law", about, tried, wrong, status or ("found" if wrong else "ok"), note))
@@ -1340,7 +1347,7 @@ def laws_of_outcomes(work: Work) -> None:
     bench = work.subject.bench
     if bench.started and bench.most > bench.started + 1_000_000_000: work.find("bounded time and memory", "medium", f"a host's process grew by {(bench.most - bench.started)/1e9:.1f} GB")
 
-# %% ../nbs/10_audit.ipynb #d55d8c5d
+# %% ../nbs/10_audit.ipynb #f40b7ad2
 LAWFUL = ("right answer", "stranger", "taken back", "among many", "several in one", "claimed calls", "thinking only", "thinking before", "empty", "white space around", "wrong code", "near number", "output as answer")
 
 
@@ -1375,7 +1382,7 @@ async def repeat_law(work: Work, tries: list, seconds: float) -> None:
     rewards, found = [[] for _ in some], []
     for times in (4, 3, 3):
         found += (wave := await work.subject.bench.all_earned([(case.row, o) for case, o, _ in some for _ in range(times)]))
-        for i in range(len(some)): rewards[i] += [o.reward for o in wave[times*i:times*(i + 1)]]
+        for i in range(len(some)): rewards[i] += [o.reward for o in wave[times*i:times*(i + 1)] if o.failure != "late"]
         await asyncio.sleep(.43) # the second is another one then
     changed = [next((r for r in values if r is None or abs(r - before) > 1e-9), before) for values, (*_, before) in zip(rewards, some)]
     law(work, name, about, len(found), differing(work, name, "high", "the same request again", some, changed))
@@ -1414,7 +1421,7 @@ async def sessions_law(work: Work, bench: Bench, tries: list) -> None:
         if wrong: break
     law(work, name, about, 2*len(tries), wrong)
 
-# %% ../nbs/10_audit.ipynb #e8d9b54c
+# %% ../nbs/10_audit.ipynb #8ab5e954
 def home_of_server(server) -> dict: # kind, place, name of the class, configuration
     "Where a server's class can be loaded from. Raises `NotHere` when that is nowhere."
     module, name = type(server).__module__, type(server).__name__
@@ -1509,7 +1516,7 @@ async def fresh_law(work: Work, tries: list, seconds: float) -> None:
             wrong[i] += differing(work, name, "high", how + (f" (hash seed {seed})" if not i else ""), tries, rewards[i])
     for (name, about, _), n in zip(checks, wrong): law(work, name, about, 2*len(tries), n)
 
-# %% ../nbs/10_audit.ipynb #f80450e3
+# %% ../nbs/10_audit.ipynb #d2f6fd21
 async def text_law(work: Work, seconds: float) -> None:
     "Texts made by hypothesis, alone and in the form."
     name, about = "any text", "No text raises, and none is paid by chance (hypothesis)."
@@ -1528,6 +1535,7 @@ async def text_law(work: Work, seconds: float) -> None:
         count[0] += 1
         o = case.text(form.fill(text))
         outcome = asyncio.run_coroutine_threadsafe(subject.bench.earned(case.row, o), loop).result()
+        if outcome.failure == "late": return
         if outcome.failure or outcome.reward >= subject.line: last.update(o=o, outcome=outcome); raise AssertionError
     def run():
         with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(AssertionError, BaseExceptionGroup): holds()
@@ -1538,7 +1546,7 @@ async def text_law(work: Work, seconds: float) -> None:
         work.find(name, "medium" if outcome.failure else "high", outcome.problem[:300] if outcome.failure else f"a text made at random is paid {outcome.reward:g}", case.row, o, outcome.reward, "" if outcome.failure else f"< {subject.line:g}")
     law(work, name, about, count[0], bool(last))
 
-# %% ../nbs/10_audit.ipynb #d4c85642
+# %% ../nbs/10_audit.ipynb #8bc2f373
 TESTS = re.compile(REFERENCE.pattern + "|case|test", re.I)
 
 
@@ -1571,8 +1579,7 @@ async def malformed_law(work: Work) -> None:
         finally: session.close()
     bodies = malformed(subject.env, case.row, right)
     wrong = 0
-    for what, body in bodies:
-        found = await reply(body)
+    for (what, body), found in zip(bodies, await asyncio.gather(*(reply(body) for _, body in bodies))):
         if found.status < 400:
             wrong += 1
             earned = found.json().get("reward") if isinstance(found.json(), dict) else None
@@ -1585,11 +1592,11 @@ async def malformed_law(work: Work) -> None:
     for k, row, o in paid: work.find("empty reference", "medium", f"with an empty {k!r} a response is paid {o.reward:g}", row, case.says(), o.reward, f"< {subject.line:g}")
     law(work, "empty reference", "A task whose reference or tests are empty pays nobody.", len(emptied), len(paid), *(("" if emptied else "no reference that could be empty"),), status=None if emptied else "not made")
 
-# %% ../nbs/10_audit.ipynb #6e61650a
+# %% ../nbs/10_audit.ipynb #ad8ee450
 JUDGES = {"says nothing": "", "talks nonsense": "I like numbers.", "answers with an error": 500, "is not allowed": 401}
 
 
-async def judge_law(work: Work, timeout: float) -> None:
+async def judge_law(work: Work, timeout: float, until: float) -> None:
     "Judges that are of no use."
     subject, name, about = work.subject, "useless judges", "A judge that says nothing, nonsense, or cannot be reached pays nobody."
     names = judge_names(subject.env.server)
@@ -1598,9 +1605,10 @@ async def judge_law(work: Work, timeout: float) -> None:
     paid, tried = [], 0
     for what, said in JUDGES.items():
         bench = Bench(with_judges(subject.env.server, {o: Heard(answer=said) for o in names}), timeout, "threads", None)
+        bench.until = until
         try: found = await bench.all_earned([(case.row, o) for case, o in tries])
         finally: bench.close()
-        tried += len(found)
+        tried += sum(o.failure != "late" for o in found)
         paid += [(what, case, o, outcome) for (case, o), outcome in zip(tries, found) if outcome.reward is not None and outcome.reward >= subject.line]
     if paid:
         what, case, o, outcome = paid[0]
@@ -1615,10 +1623,10 @@ async def hear_judge(subject: Subject) -> list: # of labels
     if not names or case is None: return []
     servers = getattr(subject.env.server.server_client, "servers", {})
     judges = {o: Heard(other=servers.get(o), answer="") for o in names}
-    with contextlib.suppress(HostLost): await asyncio.wait_for(outcome_of(Session(with_judges(subject.env.server, judges)), case.row, case.says()), 30)
+    with contextlib.suppress(HostLost, asyncio.TimeoutError): await asyncio.wait_for(outcome_of(Session(with_judges(subject.env.server, judges)), case.row, case.says()), 10)
     return labels_in("\n".join(o for judge in judges.values() for o in judge.prompts[:2]))
 
-# %% ../nbs/10_audit.ipynb #ec6f6263
+# %% ../nbs/10_audit.ipynb #9ca5ea3d
 def shown_reference(row: dict, paths: list) -> str | None:
     "The reference of a task, as text."
     return next((text for path in paths if (text := text_at(row, path))), None)
@@ -1675,7 +1683,7 @@ def other_tasks(env: Environment, tasks: Tasks) -> tuple: # (Tasks or None, what
         except GymenvError as e: return None, str(e)
     return None, "there is one set of tasks"
 
-# %% ../nbs/10_audit.ipynb #e3d17e9f
+# %% ../nbs/10_audit.ipynb #699e6580
 SUSPECT = {
     "an answer in a refusal": lambda text, o: bool(re.search(r"\bI (?:cannot|can't|can not|am unable to) (?:help|answer|assist|solve)", text)),
     "no text": lambda text, o: not text.strip(),
@@ -1719,7 +1727,7 @@ def unsolved(work: Work, samples: list) -> None:
     both = [passing[k] for k in none if k in passing]
     work.checks.append(Check("unsolved tasks", "rollouts", about, len(passing.keys() & groups.keys()), len(both), "told", f"{len(none)} of {len(groups)} tasks were never solved; of {len(both)} of them the reference is known to be paid"))
 
-# %% ../nbs/10_audit.ipynb #f71d996d
+# %% ../nbs/10_audit.ipynb #ed3267d6
 @dataclass(repr=False)
 class Audit:
     "What an audit found. True when that is nothing."
@@ -1792,7 +1800,7 @@ class Audit:
             found.append(dict(name=f"{name} ({per[name]})", kind="full_reward" if kind == "paid" else "zero_reward" if outcome.reward == 0 else "determinism", request={**case.row, "response": response_with(o.turns[0])}, expected_reward=outcome.reward))
         return found
 
-# %% ../nbs/10_audit.ipynb #25d755a7
+# %% ../nbs/10_audit.ipynb #82cc04b3
 def sample_run(env: Environment, policy, num_tasks: int, seed: int, timeout: float, verify_in: str | None) -> tuple: # (samples, rows, note)
     "A short collection."
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -1836,16 +1844,18 @@ def audit(
         subject = Subject(env, bench, some, samples + known)
         work = Work(subject, tuple(reward_range))
         try:
+            bench.until = start + .4*seconds
             await find_cases(subject, num_tasks)
             subject.labels = await hear_judge(subject)
-            await attack_cases(work, chosen, start + .45*seconds)
-            tries = lawful_tries(work)
-            left = lambda: max(5., start + seconds - time.monotonic())
-            await repeat_law(work, tries, .15*seconds)
-            await sessions_law(work, one, tries)
-            await asyncio.gather(fresh_law(work, tries, min(30., left())), text_law(work, .12*seconds))
-            await malformed_law(work)
-            await judge_law(work, timeout)
+            await attack_cases(work, chosen, start + .55*seconds)
+            tries, end = lawful_tries(work), start + .95*seconds
+            bench.until = one.until = end
+            left = lambda: max(10., end - time.monotonic())
+            async def restarted_and_any_text(): await asyncio.gather(fresh_law(work, tries, left()), text_law(work, .12*seconds))
+            for name, run_law in (("same again", lambda: repeat_law(work, tries, .12*seconds)), ("sessions apart", lambda: sessions_law(work, one, tries)), ("after a restart, any text", restarted_and_any_text),
+                                  ("malformed requests", lambda: malformed_law(work)), ("useless judges", lambda: judge_law(work, timeout, end))):
+                try: await asyncio.wait_for(run_law(), left())
+                except asyncio.TimeoutError: law(work, name, "A law.", 0, note="there was no time", status="not made")
         finally:
             work.subject.verified = bench.verified + one.verified
             bench.close(); one.close()
