@@ -24,7 +24,7 @@ __all__ = ['MOST_MEMORY', 'ROW_KEYS', 'REFERENCE', 'MOST_LEAVES', 'CODE', 'CALLS
            'judge_law', 'hear_judge', 'shown_reference', 'stands_in', 'data_checks', 'other_tasks', 'rollout_search',
            'unsolved', 'Audit', 'sample_run', 'audit']
 
-# %% ../nbs/10_audit.ipynb #289f2209
+# %% ../nbs/10_audit.ipynb #3373f800
 import ast
 import asyncio
 import contextlib
@@ -63,7 +63,7 @@ from .resources import Reply, Session, call_tool, client_for, error_text, is_own
 from .rollouts import collect, default_policy, read_lines, recorded
 from .tasks import Tasks, message_text, prompt_text, task_key
 
-# %% ../nbs/10_audit.ipynb #a7111c86
+# %% ../nbs/10_audit.ipynb #7dfa9a93
 @dataclass(frozen=True, eq=False)
 class Try:
     "A response to verify."
@@ -101,7 +101,7 @@ def response_with(items: list) -> dict: # a complete response, not validated
     "A response with these items."
     return dict(id="resp_0", created_at=0, model="audit", object="response", output=items, parallel_tool_calls=True, tool_choice="auto", tools=[])
 
-# %% ../nbs/10_audit.ipynb #647732c2
+# %% ../nbs/10_audit.ipynb #c4938679
 @dataclass(frozen=True)
 class Outcome:
     "What a verifier made of a response."
@@ -141,7 +141,7 @@ async def outcome_of(
     if error: return Outcome(None, failure_of(error), f"{error} {error.place}".strip(), seconds)
     return Outcome(float(result["reward"]), seconds=seconds)
 
-# %% ../nbs/10_audit.ipynb #ac9eca35
+# %% ../nbs/10_audit.ipynb #5f5ccfd8
 MOST_MEMORY = 2_000_000_000 # bytes of a host's process, after which it is ended
 
 
@@ -167,11 +167,14 @@ class Bench:
     ):
         self.hosts, self.places, self.most, self.started = (OneHost if one else Hosts)(server, timeout, kind, zygote=zygote), asyncio.Semaphore(4*cores()), 0, None
         self.verified, self.until = 0, float("inf") # monotonic time after which nothing new is begun
+        self.zygote, self.gone = zygote, asyncio.Event() # set when code of the verifier has ended the process that makes hosts
         self.watch = asyncio.create_task(self.look())
 
     async def look(self):
         "Look at the memory of the hosts."
         while True:
+            with contextlib.suppress(OSError):
+                if self.zygote and os.waitpid(self.zygote.pid, os.WNOHANG)[0]: self.gone.set(); return
             for host in list(self.hosts.alive):
                 if size := resident(getattr(host, "pid", None)):
                     self.started = self.started or size
@@ -184,11 +187,18 @@ class Bench:
         async with self.places:
             if time.monotonic() > self.until: return Outcome(None, "late", "there was no time to try it")
             self.verified += 1
-            for _ in range(5):
-                session = self.hosts.session()
-                try: return await outcome_of(session, row, o)
-                except HostLost: continue
-                finally: session.close()
+            tasks = {asyncio.create_task(self.once(row, o)), asyncio.create_task(self.gone.wait())}
+            done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending: task.cancel()
+            found = next(iter(done)).result()
+            return found if isinstance(found, Outcome) else Outcome(None, "ended", "the process from which its hosts are made was ended from within")
+
+    async def once(self, row: dict, o: Try) -> Outcome:
+        for _ in range(5):
+            session = self.hosts.session()
+            try: return await outcome_of(session, row, o)
+            except HostLost: continue
+            finally: session.close()
         return Outcome(None, "ended", "its process was ended five times, for the fault of others")
 
     async def all_earned(self, pairs) -> list: # of `Outcome`
@@ -211,7 +221,7 @@ def on_a_loop(
     if "error" in found: raise found["error"]
     return found["value"]
 
-# %% ../nbs/10_audit.ipynb #11599a95
+# %% ../nbs/10_audit.ipynb #b4fb2598
 def witness_names(
     tell, # called with (number of the session, path, body, status, reply's body) of each request
 ) -> dict:
@@ -258,7 +268,7 @@ async def run_test_cells(
                     if asyncio.iscoroutine(value): await asyncio.wait_for(value, max(.1, last - time.monotonic()))
             except Exception: continue
 
-# %% ../nbs/10_audit.ipynb #a3ffa9dc
+# %% ../nbs/10_audit.ipynb #8914acff
 @dataclass
 class Sample:
     "A response whose reward somebody has seen."
@@ -329,7 +339,7 @@ def in_a_copy(env: Environment, there: int, seconds: float) -> None:
     thread.start(); thread.join(seconds + 1)
     os.write(there, (json.dumps(dict(modules=[o for o in sys.modules if o not in before and o.split(".")[0] not in ("pytest", "_pytest", "__main__")])) + "\n").encode())
 
-# %% ../nbs/10_audit.ipynb #24160f1e
+# %% ../nbs/10_audit.ipynb #34a51ff6
 ROW_KEYS = ("response", "reward")
 
 
@@ -354,7 +364,7 @@ def run_samples(
     tasks = {o["_ng_task_index"]: plain(o) for o in inputs}
     return [rollout_sample(row, tasks[t], has_steps(env.server)) for (t, _), row in sorted(rows.items()) if t in tasks], [row for (t, _), row in sorted(rows.items()) if t in tasks]
 
-# %% ../nbs/10_audit.ipynb #00f02f46
+# %% ../nbs/10_audit.ipynb #60ad209c
 def asked_items(row: dict) -> list:
     "The messages of a task."
     given = row[RESPONSES_CREATE_PARAMS_KEY_NAME].get("input") or []
@@ -381,7 +391,7 @@ def folder_samples(
             if task := by_prompt.get(json.dumps(prompts(row))): found.append((rollout_sample(row, task, has_steps(env.server)), row))
     return [o for o, _ in found], [o for _, o in found]
 
-# %% ../nbs/10_audit.ipynb #f8dad124
+# %% ../nbs/10_audit.ipynb #f6f51a8e
 REFERENCE = re.compile(r"answer|expected|solution|target|truth|gold|label|reference|correct|output|result|canonical", re.I)
 MOST_LEAVES = 60
 
@@ -419,7 +429,7 @@ def text_at(row: dict, path: str) -> str | None:
     value = value_at(row, path)
     return None if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
-# %% ../nbs/10_audit.ipynb #cc81fec3
+# %% ../nbs/10_audit.ipynb #eb031eda
 @dataclass(frozen=True)
 class Form:
     "What stands around an answer."
@@ -475,7 +485,7 @@ def forms_in(
     usual = [Form(), Form(r"\boxed{", "}"), Form("Answer: ", ""), Form("<answer>", "</answer>"), Form("The answer is ", "."), Form("[[", "]]"), Form("((", "))"), Form("#### ", ""), Form("The final answer is \\boxed{", "}"), Form("```\n", "\n```"), Form("```json\n", "\n```"), CODE]
     return list(dict.fromkeys([*asked, *usual]))
 
-# %% ../nbs/10_audit.ipynb #0dc1ed2d
+# %% ../nbs/10_audit.ipynb #a16c2dec
 class NotHere(Exception):
     "An attack that cannot be made for this environment, and why."
 
@@ -563,7 +573,7 @@ def same_answer(a: str, b: str) -> bool:
     x, y = parse_number(a), parse_number(b)
     return x == y if x is not None and y is not None else " ".join(a.casefold().split()) == " ".join(b.casefold().split())
 
-# %% ../nbs/10_audit.ipynb #b450d71f
+# %% ../nbs/10_audit.ipynb #ef30a3c4
 @dataclass
 class Subject:
     "What an audit knows of an environment."
@@ -704,7 +714,7 @@ async def find_cases(
     subject.cases = [Case(row, [], turns=subject.turns) for row in subject.rows[:most]]
     subject.notes.append("no response that is paid is known: none of the rollouts and tests was, nor the tasks' own fields in the usual forms. Give a run of a stronger policy: audit(env, run=...)")
 
-# %% ../nbs/10_audit.ipynb #fdc513fb
+# %% ../nbs/10_audit.ipynb #92f0f042
 SEVERITIES = ("high", "medium", "low")
 
 
@@ -746,7 +756,7 @@ def tries_of(found, case: Case) -> list:
     "What an attack has built, as tries."
     return [case.text(o) if isinstance(o, str) else o for o in found]
 
-# %% ../nbs/10_audit.ipynb #40b90c11
+# %% ../nbs/10_audit.ipynb #266111ca
 def alone_and_after_calls(case: Case, texts) -> list:
     "Each text alone, and after the calls."
     return [case.text(o, before) for o in texts for before in ([False, True] if case.before else [False])]
@@ -792,7 +802,7 @@ def placeholder(subject, case):
     case.answer
     return alone_and_after_calls(case, [case.form.fill(o) for o in ("...", "your answer", "answer", "?", "None", "null", "nan", "inf", "undefined", "{expected_answer}", "TODO", "[]", "{}", "-", "0/0") if not any(same_answer(o, a) for a in case.answers)])
 
-# %% ../nbs/10_audit.ipynb #1ec7e9ab
+# %% ../nbs/10_audit.ipynb #fd496dd7
 @attack()
 def prompt_as_answer(subject, case):
     "The prompt, or the expression in it, in the form."
@@ -898,7 +908,7 @@ def thinking_only(subject, case):
     "The right answer in the thinking, and none in the response."
     return [case.says(items=lambda t: [thought(t)]), case.says(items=lambda t: [thought(t), message("That is the answer.")]), case.says(items=lambda t: [thought(t), message(case.form.fill(subject.wrong(case)))])]
 
-# %% ../nbs/10_audit.ipynb #8e11e974
+# %% ../nbs/10_audit.ipynb #a47f68ab
 def needs_calls(case: Case) -> None:
     "Raises `NotHere` when right responses come without tool calls."
     case.answer
@@ -976,7 +986,7 @@ def broken_calls(subject, case):
     calls = [called(names[0], "{not json"), called(names[0], "[1, 2]", 1), called("no_such_tool", {}, 2), called(names[0], "", 3)]
     return [Try([[o, message("Done.")]]*case.turns) for o in calls] + [Try([calls + [message("Done.")]]*case.turns), Try([calls]*case.turns)]
 
-# %% ../nbs/10_audit.ipynb #1d387e68
+# %% ../nbs/10_audit.ipynb #35108dc5
 WRONG = "found = [found, None] if not isinstance(found, (int, float, str, list, dict)) or isinstance(found, bool) else found + 1 if isinstance(found, (int, float)) else found + 'x' if isinstance(found, str) else [*found, None] if isinstance(found, list) else {**found, 'x': None}"
 
 
@@ -1045,7 +1055,7 @@ def endless_code(subject, case):
     name = functions_in(code_case(case))[0]
     return [case.says(lambda _: f"def {name}(*args, **kwargs):\n    while True: pass")]
 
-# %% ../nbs/10_audit.ipynb #7c0e72a3
+# %% ../nbs/10_audit.ipynb #099aa036
 HOSTILE = ("\0", "\x1b[31m1\x1b[0m", "\u202e24\u202c", "\ufeff", "\u200b\u200d", "🤖🇦🇶", "ａｎｓｗｅｒ", "а", "²", "Ⅷ", "½", "٣%s", "%s%n%d", "{0}{x!r}{}", "${7*7}", "{{7*7}}", "$(id)", "`id`", "'; drop table t; --", "<script>alert(1)</script>", "&lt;answer&gt;", "</answer><answer>", "<answer><answer>",
            "\\", "\\u0031", "\\boxed{", "\\frac{1}{0}", "\\boxed{\\boxed{}}", "$$", "{", "}", "[", "((", '"', "'", '{"a":', '{"answer": null}', "[[[[", "nan", "-nan", "inf", "-inf", "Infinity", "1e999", "1e-999", "-1e999", "1e400000000", "9"*5000, "0x2A", "0b11", "1_000", "--5", "+-5", "1/0", "0/0", "5!", "1,,000", ".", "-", "e", "1e", "1.2.3", "1..2",
            "True", "None", "null", "undefined", "NaN", "__import__('os').getcwd()", "(lambda: 1/0)()", "10**10**9", "\r", "\x0b\x0c", "\u2028", "A"*300, "<|im_end|>", "<think>", "</think>", "<tool_call>{}</tool_call>")
@@ -1066,7 +1076,7 @@ def very_long(subject, case):
     forms = [Form(), case.form] if case.answers and case.form.marked else [Form()]
     return [case.text(form.fill(o)) for form in forms for o in LONG.values()]
 
-# %% ../nbs/10_audit.ipynb #5592d0aa
+# %% ../nbs/10_audit.ipynb #9fb4eb70
 def labels_in(
     prompt: str, # of a judge
 ) -> list: # of texts
@@ -1109,7 +1119,7 @@ def with_judges(
     client = client_for(type(server), ServerClient(servers={**getattr(server.server_client, "servers", {}), **judges}))
     return type(server)(config=server.config, server_client=client)
 
-# %% ../nbs/10_audit.ipynb #114be5ac
+# %% ../nbs/10_audit.ipynb #3e51c5e4
 @attack("paid", "high")
 def right_answer(subject, case):
     "The right answer."
@@ -1166,7 +1176,7 @@ def ways_to_write(subject, case):
 STYLES = {"**bold**": lambda a: f"**{a}**", "$LaTeX$": lambda a: f"${a}$", r"\boxed{}": lambda a: rf"\boxed{{{a}}}", "full stop.": lambda a: f"{a}.", "+": lambda a: f"+{a}" if a.isdigit() else a, ".0": lambda a: f"{a}.0" if a.lstrip("-").isdigit() else a,
           "UPPER": str.upper, "lower": str.lower, "Capital": str.capitalize, '"quotes"': lambda a: f'"{a}"', "x = ": lambda a: f"x = {a}", "a unit": lambda a: f"{a} units" if parse_number(a) is not None else a}
 
-# %% ../nbs/10_audit.ipynb #a6d97c85
+# %% ../nbs/10_audit.ipynb #54a2519e
 @dataclass
 class Finding:
     "Something that is wrong, and how to see it."
@@ -1193,7 +1203,9 @@ class Finding:
         if self.row is None or self.attempt is None: return f"# {self.check}: {self.text}"
         def shown(items):
             texts = [said_in(o) for o in items]
-            return repr(texts[0]) if [o.get("type") for o in items] == ["message"] and items[0] == message(texts[0]) else repr(items)
+            if [o.get("type") for o in items] != ["message"] or items[0] != message(texts[0]): return repr(items)
+            name = next((k for k, v in LONG.items() if v in texts[0]), None)
+            return " + ".join(o for o in (repr(texts[0].partition(LONG[name])[0]), f"LONG[{name!r}]", repr(texts[0].partition(LONG[name])[2])) if o != "''") if name else repr(texts[0])
         lines = [f"# {self.check}: {self.text}", f"task = {self.row!r}"]
         if self.steps:
             lines.append(f"episode = await play_episode({self.server}, {', '.join(map(shown, self.attempt.turns))}, **task)")
@@ -1202,6 +1214,7 @@ class Finding:
             lines += [f"session = Session({self.server})", 'await session.post("/seed_session", task)', *(f"await session.post({'/' + o['name']!r}, {arguments_of(o)!r})" for o in self.attempt.calls)]
             earned = f"await reward(session, {shown(self.attempt.turns[0])}, task=task)"
         else: earned = f"await reward({self.server}, {shown(self.attempt.turns[0])}, task=task)"
+        if "LONG[" in earned or any("LONG[" in o for o in lines): lines.insert(1, "from gymenv_nb.audit import LONG")
         return "\n".join([*lines, f"assert {earned} {self.wanted}" if self.wanted else earned])
 
     def line(self) -> str:
@@ -1227,7 +1240,7 @@ class Check:
     note: str = "" # why it was not made, or what else there is to say
     seconds: float = 0.
 
-# %% ../nbs/10_audit.ipynb #cae9a7f7
+# %% ../nbs/10_audit.ipynb #1c0e0481
 @dataclass
 class Work:
     "What an audit has made so far."
@@ -1313,7 +1326,7 @@ async def attack_cases(
 
 SELDOM = ("hostile text", "very long", "tampering code", "endless code", "injection") # for two tasks only
 
-# %% ../nbs/10_audit.ipynb #c059aae9
+# %% ../nbs/10_audit.ipynb #41c509ac
 def law(work: Work, name: str, about: str, tried: int, wrong: int = 0, note: str = "", status: str | None = None) -> None:
     "Keep a law's result."
     work.checks.append(Check(name, "law", about, tried, wrong, status or ("found" if wrong else "ok"), note))
@@ -1347,7 +1360,7 @@ def laws_of_outcomes(work: Work) -> None:
     bench = work.subject.bench
     if bench.started and bench.most > bench.started + 1_000_000_000: work.find("bounded time and memory", "medium", f"a host's process grew by {(bench.most - bench.started)/1e9:.1f} GB")
 
-# %% ../nbs/10_audit.ipynb #f40b7ad2
+# %% ../nbs/10_audit.ipynb #1e66250c
 LAWFUL = ("right answer", "stranger", "taken back", "among many", "several in one", "claimed calls", "thinking only", "thinking before", "empty", "white space around", "wrong code", "near number", "output as answer")
 
 
@@ -1421,7 +1434,7 @@ async def sessions_law(work: Work, bench: Bench, tries: list) -> None:
         if wrong: break
     law(work, name, about, 2*len(tries), wrong)
 
-# %% ../nbs/10_audit.ipynb #8ab5e954
+# %% ../nbs/10_audit.ipynb #16da5da0
 def home_of_server(server) -> dict: # kind, place, name of the class, configuration
     "Where a server's class can be loaded from. Raises `NotHere` when that is nowhere."
     module, name = type(server).__module__, type(server).__name__
@@ -1516,7 +1529,7 @@ async def fresh_law(work: Work, tries: list, seconds: float) -> None:
             wrong[i] += differing(work, name, "high", how + (f" (hash seed {seed})" if not i else ""), tries, rewards[i])
     for (name, about, _), n in zip(checks, wrong): law(work, name, about, 2*len(tries), n)
 
-# %% ../nbs/10_audit.ipynb #d2f6fd21
+# %% ../nbs/10_audit.ipynb #5a5f4a90
 async def text_law(work: Work, seconds: float) -> None:
     "Texts made by hypothesis, alone and in the form."
     name, about = "any text", "No text raises, and none is paid by chance (hypothesis)."
@@ -1546,8 +1559,8 @@ async def text_law(work: Work, seconds: float) -> None:
         work.find(name, "medium" if outcome.failure else "high", outcome.problem[:300] if outcome.failure else f"a text made at random is paid {outcome.reward:g}", case.row, o, outcome.reward, "" if outcome.failure else f"< {subject.line:g}")
     law(work, name, about, count[0], bool(last))
 
-# %% ../nbs/10_audit.ipynb #8bc2f373
-TESTS = re.compile(REFERENCE.pattern + "|case|test", re.I)
+# %% ../nbs/10_audit.ipynb #80c9a547
+TESTS = re.compile(REFERENCE.pattern + "|(?:^|_)(?:tests|cases)$", re.I)
 
 
 def malformed(
@@ -1592,16 +1605,18 @@ async def malformed_law(work: Work) -> None:
     for k, row, o in paid: work.find("empty reference", "medium", f"with an empty {k!r} a response is paid {o.reward:g}", row, case.says(), o.reward, f"< {subject.line:g}")
     law(work, "empty reference", "A task whose reference or tests are empty pays nobody.", len(emptied), len(paid), *(("" if emptied else "no reference that could be empty"),), status=None if emptied else "not made")
 
-# %% ../nbs/10_audit.ipynb #ad8ee450
+# %% ../nbs/10_audit.ipynb #aa751e2b
 JUDGES = {"says nothing": "", "talks nonsense": "I like numbers.", "answers with an error": 500, "is not allowed": 401}
 
 
 async def judge_law(work: Work, timeout: float, until: float) -> None:
     "Judges that are of no use."
-    subject, name, about = work.subject, "useless judges", "A judge that says nothing, nonsense, or cannot be reached pays nobody."
+    subject, name, about = work.subject, "useless judges", "A judge that says nothing, nonsense, or cannot be reached pays no wrong answer."
     names = judge_names(subject.env.server)
     if not names: return law(work, name, about, 0, note="there is no judge", status="not made")
-    tries = [(case, o) for case in subject.cases[:2] if case.answers for o in (case.says(), case.says(lambda _: subject.wrong(case)))]
+    tries = [] # wrong answers: a right one may be paid by a rule that needs no judge
+    for case in subject.cases[:3]:
+        with contextlib.suppress(NotHere): tries.append((case, case.says(lambda _: subject.wrong(case))))
     paid, tried = [], 0
     for what, said in JUDGES.items():
         bench = Bench(with_judges(subject.env.server, {o: Heard(answer=said) for o in names}), timeout, "threads", None)
@@ -1626,7 +1641,7 @@ async def hear_judge(subject: Subject) -> list: # of labels
     with contextlib.suppress(HostLost, asyncio.TimeoutError): await asyncio.wait_for(outcome_of(Session(with_judges(subject.env.server, judges)), case.row, case.says()), 10)
     return labels_in("\n".join(o for judge in judges.values() for o in judge.prompts[:2]))
 
-# %% ../nbs/10_audit.ipynb #9ca5ea3d
+# %% ../nbs/10_audit.ipynb #d07490ed
 def shown_reference(row: dict, paths: list) -> str | None:
     "The reference of a task, as text."
     return next((text for path in paths if (text := text_at(row, path))), None)
@@ -1683,7 +1698,7 @@ def other_tasks(env: Environment, tasks: Tasks) -> tuple: # (Tasks or None, what
         except GymenvError as e: return None, str(e)
     return None, "there is one set of tasks"
 
-# %% ../nbs/10_audit.ipynb #699e6580
+# %% ../nbs/10_audit.ipynb #3852f279
 SUSPECT = {
     "an answer in a refusal": lambda text, o: bool(re.search(r"\bI (?:cannot|can't|can not|am unable to) (?:help|answer|assist|solve)", text)),
     "no text": lambda text, o: not text.strip(),
@@ -1727,7 +1742,7 @@ def unsolved(work: Work, samples: list) -> None:
     both = [passing[k] for k in none if k in passing]
     work.checks.append(Check("unsolved tasks", "rollouts", about, len(passing.keys() & groups.keys()), len(both), "told", f"{len(none)} of {len(groups)} tasks were never solved; of {len(both)} of them the reference is known to be paid"))
 
-# %% ../nbs/10_audit.ipynb #ed3267d6
+# %% ../nbs/10_audit.ipynb #0580fc7d
 @dataclass(repr=False)
 class Audit:
     "What an audit found. True when that is nothing."
@@ -1800,7 +1815,7 @@ class Audit:
             found.append(dict(name=f"{name} ({per[name]})", kind="full_reward" if kind == "paid" else "zero_reward" if outcome.reward == 0 else "determinism", request={**case.row, "response": response_with(o.turns[0])}, expected_reward=outcome.reward))
         return found
 
-# %% ../nbs/10_audit.ipynb #82cc04b3
+# %% ../nbs/10_audit.ipynb #5462fd43
 def sample_run(env: Environment, policy, num_tasks: int, seed: int, timeout: float, verify_in: str | None) -> tuple: # (samples, rows, note)
     "A short collection."
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
