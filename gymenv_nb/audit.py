@@ -24,7 +24,7 @@ __all__ = ['MOST_MEMORY', 'ROW_KEYS', 'REFERENCE', 'MOST_LEAVES', 'CODE', 'CALLS
            'judge_law', 'hear_judge', 'shown_reference', 'stands_in', 'data_checks', 'other_tasks', 'rollout_search',
            'unsolved', 'Audit', 'sample_run', 'audit']
 
-# %% ../nbs/10_audit.ipynb #3373f800
+# %% ../nbs/10_audit.ipynb #bb594239
 import ast
 import asyncio
 import contextlib
@@ -63,7 +63,7 @@ from .resources import Reply, Session, call_tool, client_for, error_text, is_own
 from .rollouts import collect, default_policy, read_lines, recorded
 from .tasks import Tasks, message_text, prompt_text, task_key
 
-# %% ../nbs/10_audit.ipynb #7dfa9a93
+# %% ../nbs/10_audit.ipynb #70292ca4
 @dataclass(frozen=True, eq=False)
 class Try:
     "A response to verify."
@@ -101,7 +101,7 @@ def response_with(items: list) -> dict: # a complete response, not validated
     "A response with these items."
     return dict(id="resp_0", created_at=0, model="audit", object="response", output=items, parallel_tool_calls=True, tool_choice="auto", tools=[])
 
-# %% ../nbs/10_audit.ipynb #c4938679
+# %% ../nbs/10_audit.ipynb #3b6d5dad
 @dataclass(frozen=True)
 class Outcome:
     "What a verifier made of a response."
@@ -141,7 +141,7 @@ async def outcome_of(
     if error: return Outcome(None, failure_of(error), f"{error} {error.place}".strip(), seconds)
     return Outcome(float(result["reward"]), seconds=seconds)
 
-# %% ../nbs/10_audit.ipynb #5f5ccfd8
+# %% ../nbs/10_audit.ipynb #5e34954c
 MOST_MEMORY = 2_000_000_000 # bytes of a host's process, after which it is ended
 
 
@@ -221,7 +221,7 @@ def on_a_loop(
     if "error" in found: raise found["error"]
     return found["value"]
 
-# %% ../nbs/10_audit.ipynb #b4fb2598
+# %% ../nbs/10_audit.ipynb #f52b74d4
 def witness_names(
     tell, # called with (number of the session, path, body, status, reply's body) of each request
 ) -> dict:
@@ -268,7 +268,7 @@ async def run_test_cells(
                     if asyncio.iscoroutine(value): await asyncio.wait_for(value, max(.1, last - time.monotonic()))
             except Exception: continue
 
-# %% ../nbs/10_audit.ipynb #8914acff
+# %% ../nbs/10_audit.ipynb #7f3a5d61
 @dataclass
 class Sample:
     "A response whose reward somebody has seen."
@@ -297,7 +297,7 @@ def session_sample(
 
 def test_samples(
     env: Environment, # its notebook is run
-    seconds: float = 10., # at the most
+    seconds: float = 20., # at the most
 ) -> list: # of `Sample`
     "What the tests in an environment's notebook try, as far as they come. They run in a copy of this process, which some of their responses may end. Nothing when there is no notebook."
     if not env.notebook or not hasattr(os, "fork"): return []
@@ -339,7 +339,7 @@ def in_a_copy(env: Environment, there: int, seconds: float) -> None:
     thread.start(); thread.join(seconds + 1)
     os.write(there, (json.dumps(dict(modules=[o for o in sys.modules if o not in before and o.split(".")[0] not in ("pytest", "_pytest", "__main__")])) + "\n").encode())
 
-# %% ../nbs/10_audit.ipynb #34a51ff6
+# %% ../nbs/10_audit.ipynb #78e8fc10
 ROW_KEYS = ("response", "reward")
 
 
@@ -364,7 +364,7 @@ def run_samples(
     tasks = {o["_ng_task_index"]: plain(o) for o in inputs}
     return [rollout_sample(row, tasks[t], has_steps(env.server)) for (t, _), row in sorted(rows.items()) if t in tasks], [row for (t, _), row in sorted(rows.items()) if t in tasks]
 
-# %% ../nbs/10_audit.ipynb #60ad209c
+# %% ../nbs/10_audit.ipynb #e88e9e32
 def asked_items(row: dict) -> list:
     "The messages of a task."
     given = row[RESPONSES_CREATE_PARAMS_KEY_NAME].get("input") or []
@@ -391,7 +391,7 @@ def folder_samples(
             if task := by_prompt.get(json.dumps(prompts(row))): found.append((rollout_sample(row, task, has_steps(env.server)), row))
     return [o for o, _ in found], [o for _, o in found]
 
-# %% ../nbs/10_audit.ipynb #f6f51a8e
+# %% ../nbs/10_audit.ipynb #ca0b8437
 REFERENCE = re.compile(r"answer|expected|solution|target|truth|gold|label|reference|correct|output|result|canonical", re.I)
 MOST_LEAVES = 60
 
@@ -429,7 +429,7 @@ def text_at(row: dict, path: str) -> str | None:
     value = value_at(row, path)
     return None if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
-# %% ../nbs/10_audit.ipynb #eb031eda
+# %% ../nbs/10_audit.ipynb #1036a7cd
 @dataclass(frozen=True)
 class Form:
     "What stands around an answer."
@@ -485,7 +485,7 @@ def forms_in(
     usual = [Form(), Form(r"\boxed{", "}"), Form("Answer: ", ""), Form("<answer>", "</answer>"), Form("The answer is ", "."), Form("[[", "]]"), Form("((", "))"), Form("#### ", ""), Form("The final answer is \\boxed{", "}"), Form("```\n", "\n```"), Form("```json\n", "\n```"), CODE]
     return list(dict.fromkeys([*asked, *usual]))
 
-# %% ../nbs/10_audit.ipynb #a16c2dec
+# %% ../nbs/10_audit.ipynb #ec3d8736
 class NotHere(Exception):
     "An attack that cannot be made for this environment, and why."
 
@@ -573,7 +573,7 @@ def same_answer(a: str, b: str) -> bool:
     x, y = parse_number(a), parse_number(b)
     return x == y if x is not None and y is not None else " ".join(a.casefold().split()) == " ".join(b.casefold().split())
 
-# %% ../nbs/10_audit.ipynb #ef30a3c4
+# %% ../nbs/10_audit.ipynb #705d73cd
 @dataclass
 class Subject:
     "What an audit knows of an environment."
@@ -714,7 +714,7 @@ async def find_cases(
     subject.cases = [Case(row, [], turns=subject.turns) for row in subject.rows[:most]]
     subject.notes.append("no response that is paid is known: none of the rollouts and tests was, nor the tasks' own fields in the usual forms. Give a run of a stronger policy: audit(env, run=...)")
 
-# %% ../nbs/10_audit.ipynb #92f0f042
+# %% ../nbs/10_audit.ipynb #d48869b7
 SEVERITIES = ("high", "medium", "low")
 
 
@@ -756,7 +756,7 @@ def tries_of(found, case: Case) -> list:
     "What an attack has built, as tries."
     return [case.text(o) if isinstance(o, str) else o for o in found]
 
-# %% ../nbs/10_audit.ipynb #266111ca
+# %% ../nbs/10_audit.ipynb #3baa9d0e
 def alone_and_after_calls(case: Case, texts) -> list:
     "Each text alone, and after the calls."
     return [case.text(o, before) for o in texts for before in ([False, True] if case.before else [False])]
@@ -802,7 +802,7 @@ def placeholder(subject, case):
     case.answer
     return alone_and_after_calls(case, [case.form.fill(o) for o in ("...", "your answer", "answer", "?", "None", "null", "nan", "inf", "undefined", "{expected_answer}", "TODO", "[]", "{}", "-", "0/0") if not any(same_answer(o, a) for a in case.answers)])
 
-# %% ../nbs/10_audit.ipynb #fd496dd7
+# %% ../nbs/10_audit.ipynb #7adfce3b
 @attack()
 def prompt_as_answer(subject, case):
     "The prompt, or the expression in it, in the form."
@@ -908,7 +908,7 @@ def thinking_only(subject, case):
     "The right answer in the thinking, and none in the response."
     return [case.says(items=lambda t: [thought(t)]), case.says(items=lambda t: [thought(t), message("That is the answer.")]), case.says(items=lambda t: [thought(t), message(case.form.fill(subject.wrong(case)))])]
 
-# %% ../nbs/10_audit.ipynb #a47f68ab
+# %% ../nbs/10_audit.ipynb #fdf84c1f
 def needs_calls(case: Case) -> None:
     "Raises `NotHere` when right responses come without tool calls."
     case.answer
@@ -986,7 +986,7 @@ def broken_calls(subject, case):
     calls = [called(names[0], "{not json"), called(names[0], "[1, 2]", 1), called("no_such_tool", {}, 2), called(names[0], "", 3)]
     return [Try([[o, message("Done.")]]*case.turns) for o in calls] + [Try([calls + [message("Done.")]]*case.turns), Try([calls]*case.turns)]
 
-# %% ../nbs/10_audit.ipynb #35108dc5
+# %% ../nbs/10_audit.ipynb #ab29308e
 WRONG = "found = [found, None] if not isinstance(found, (int, float, str, list, dict)) or isinstance(found, bool) else found + 1 if isinstance(found, (int, float)) else found + 'x' if isinstance(found, str) else [*found, None] if isinstance(found, list) else {**found, 'x': None}"
 
 
@@ -1055,7 +1055,7 @@ def endless_code(subject, case):
     name = functions_in(code_case(case))[0]
     return [case.says(lambda _: f"def {name}(*args, **kwargs):\n    while True: pass")]
 
-# %% ../nbs/10_audit.ipynb #099aa036
+# %% ../nbs/10_audit.ipynb #d05f9cc1
 HOSTILE = ("\0", "\x1b[31m1\x1b[0m", "\u202e24\u202c", "\ufeff", "\u200b\u200d", "🤖🇦🇶", "ａｎｓｗｅｒ", "а", "²", "Ⅷ", "½", "٣%s", "%s%n%d", "{0}{x!r}{}", "${7*7}", "{{7*7}}", "$(id)", "`id`", "'; drop table t; --", "<script>alert(1)</script>", "&lt;answer&gt;", "</answer><answer>", "<answer><answer>",
            "\\", "\\u0031", "\\boxed{", "\\frac{1}{0}", "\\boxed{\\boxed{}}", "$$", "{", "}", "[", "((", '"', "'", '{"a":', '{"answer": null}', "[[[[", "nan", "-nan", "inf", "-inf", "Infinity", "1e999", "1e-999", "-1e999", "1e400000000", "9"*5000, "0x2A", "0b11", "1_000", "--5", "+-5", "1/0", "0/0", "5!", "1,,000", ".", "-", "e", "1e", "1.2.3", "1..2",
            "True", "None", "null", "undefined", "NaN", "__import__('os').getcwd()", "(lambda: 1/0)()", "10**10**9", "\r", "\x0b\x0c", "\u2028", "A"*300, "<|im_end|>", "<think>", "</think>", "<tool_call>{}</tool_call>")
@@ -1067,7 +1067,7 @@ def hostile_text(subject, case):
     "Control characters, look-alikes, odd numbers, markup, code: alone and in the form."
     forms = [Form(), case.form] if case.answers and case.form.marked else [Form()]
     texts = [o for o in HOSTILE if not any(same_answer(o, a) for a in case.answers)]
-    return [case.text(form.fill(o)) for form in forms for o in texts]
+    return [case.text(form.fill(o)) for form in forms for o in (texts[::5] if form.marked and case.code else texts)] # each block of code is run
 
 
 @attack()
@@ -1076,7 +1076,7 @@ def very_long(subject, case):
     forms = [Form(), case.form] if case.answers and case.form.marked else [Form()]
     return [case.text(form.fill(o)) for form in forms for o in LONG.values()]
 
-# %% ../nbs/10_audit.ipynb #9fb4eb70
+# %% ../nbs/10_audit.ipynb #19baab32
 def labels_in(
     prompt: str, # of a judge
 ) -> list: # of texts
@@ -1119,7 +1119,7 @@ def with_judges(
     client = client_for(type(server), ServerClient(servers={**getattr(server.server_client, "servers", {}), **judges}))
     return type(server)(config=server.config, server_client=client)
 
-# %% ../nbs/10_audit.ipynb #3e51c5e4
+# %% ../nbs/10_audit.ipynb #d191a66d
 @attack("paid", "high")
 def right_answer(subject, case):
     "The right answer."
@@ -1176,7 +1176,7 @@ def ways_to_write(subject, case):
 STYLES = {"**bold**": lambda a: f"**{a}**", "$LaTeX$": lambda a: f"${a}$", r"\boxed{}": lambda a: rf"\boxed{{{a}}}", "full stop.": lambda a: f"{a}.", "+": lambda a: f"+{a}" if a.isdigit() else a, ".0": lambda a: f"{a}.0" if a.lstrip("-").isdigit() else a,
           "UPPER": str.upper, "lower": str.lower, "Capital": str.capitalize, '"quotes"': lambda a: f'"{a}"', "x = ": lambda a: f"x = {a}", "a unit": lambda a: f"{a} units" if parse_number(a) is not None else a}
 
-# %% ../nbs/10_audit.ipynb #54a2519e
+# %% ../nbs/10_audit.ipynb #0d43d427
 @dataclass
 class Finding:
     "Something that is wrong, and how to see it."
@@ -1240,7 +1240,7 @@ class Check:
     note: str = "" # why it was not made, or what else there is to say
     seconds: float = 0.
 
-# %% ../nbs/10_audit.ipynb #1c0e0481
+# %% ../nbs/10_audit.ipynb #6a4049a4
 @dataclass
 class Work:
     "What an audit has made so far."
@@ -1326,7 +1326,7 @@ async def attack_cases(
 
 SELDOM = ("hostile text", "very long", "tampering code", "endless code", "injection") # for two tasks only
 
-# %% ../nbs/10_audit.ipynb #41c509ac
+# %% ../nbs/10_audit.ipynb #597df0a0
 def law(work: Work, name: str, about: str, tried: int, wrong: int = 0, note: str = "", status: str | None = None) -> None:
     "Keep a law's result."
     work.checks.append(Check(name, "law", about, tried, wrong, status or ("found" if wrong else "ok"), note))
@@ -1360,7 +1360,7 @@ def laws_of_outcomes(work: Work) -> None:
     bench = work.subject.bench
     if bench.started and bench.most > bench.started + 1_000_000_000: work.find("bounded time and memory", "medium", f"a host's process grew by {(bench.most - bench.started)/1e9:.1f} GB")
 
-# %% ../nbs/10_audit.ipynb #1e66250c
+# %% ../nbs/10_audit.ipynb #5aaeb897
 LAWFUL = ("right answer", "stranger", "taken back", "among many", "several in one", "claimed calls", "thinking only", "thinking before", "empty", "white space around", "wrong code", "near number", "output as answer")
 
 
@@ -1434,7 +1434,7 @@ async def sessions_law(work: Work, bench: Bench, tries: list) -> None:
         if wrong: break
     law(work, name, about, 2*len(tries), wrong)
 
-# %% ../nbs/10_audit.ipynb #16da5da0
+# %% ../nbs/10_audit.ipynb #e4fec50f
 def home_of_server(server) -> dict: # kind, place, name of the class, configuration
     "Where a server's class can be loaded from. Raises `NotHere` when that is nowhere."
     module, name = type(server).__module__, type(server).__name__
@@ -1508,6 +1508,7 @@ async def fresh_rewards(home: dict, tries: list, hash_seed: int, seconds: float)
         except asyncio.TimeoutError: raise NotHere(f"a new process took over {seconds:g} s") from None
         finally:
             with contextlib.suppress(ProcessLookupError): os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(asyncio.CancelledError): await process.wait()
         if process.returncode: raise NotHere(f"a new process ended with {process.returncode}: {(said.decode(errors='replace').strip().splitlines() or ['?'])[-1][:300]}")
         return json.loads(Path(f"{path}.done").read_text())
 
@@ -1518,6 +1519,8 @@ async def fresh_law(work: Work, tries: list, seconds: float) -> None:
     def not_made(reason):
         for name, about, _ in checks: law(work, name, about, 0, note=reason, status="not made")
     if not tries: return not_made("nothing was rewarded")
+    slow = sum(o.seconds for *_, o in work.results)/max(1, len(work.results))/4
+    tries = tries[:max(8, int(.1*seconds/max(slow, 1e-4)))]
     try:
         home = home_of_server(work.subject.env.server)
         found = await asyncio.gather(*(fresh_rewards(home, tries, seed, seconds) for seed in (1, 2)))
@@ -1529,7 +1532,7 @@ async def fresh_law(work: Work, tries: list, seconds: float) -> None:
             wrong[i] += differing(work, name, "high", how + (f" (hash seed {seed})" if not i else ""), tries, rewards[i])
     for (name, about, _), n in zip(checks, wrong): law(work, name, about, 2*len(tries), n)
 
-# %% ../nbs/10_audit.ipynb #5a5f4a90
+# %% ../nbs/10_audit.ipynb #e86bacbe
 async def text_law(work: Work, seconds: float) -> None:
     "Texts made by hypothesis, alone and in the form."
     name, about = "any text", "No text raises, and none is paid by chance (hypothesis)."
@@ -1559,7 +1562,7 @@ async def text_law(work: Work, seconds: float) -> None:
         work.find(name, "medium" if outcome.failure else "high", outcome.problem[:300] if outcome.failure else f"a text made at random is paid {outcome.reward:g}", case.row, o, outcome.reward, "" if outcome.failure else f"< {subject.line:g}")
     law(work, name, about, count[0], bool(last))
 
-# %% ../nbs/10_audit.ipynb #80c9a547
+# %% ../nbs/10_audit.ipynb #23e039aa
 TESTS = re.compile(REFERENCE.pattern + "|(?:^|_)(?:tests|cases)$", re.I)
 
 
@@ -1605,7 +1608,7 @@ async def malformed_law(work: Work) -> None:
     for k, row, o in paid: work.find("empty reference", "medium", f"with an empty {k!r} a response is paid {o.reward:g}", row, case.says(), o.reward, f"< {subject.line:g}")
     law(work, "empty reference", "A task whose reference or tests are empty pays nobody.", len(emptied), len(paid), *(("" if emptied else "no reference that could be empty"),), status=None if emptied else "not made")
 
-# %% ../nbs/10_audit.ipynb #aa751e2b
+# %% ../nbs/10_audit.ipynb #98859832
 JUDGES = {"says nothing": "", "talks nonsense": "I like numbers.", "answers with an error": 500, "is not allowed": 401}
 
 
@@ -1641,7 +1644,7 @@ async def hear_judge(subject: Subject) -> list: # of labels
     with contextlib.suppress(HostLost, asyncio.TimeoutError): await asyncio.wait_for(outcome_of(Session(with_judges(subject.env.server, judges)), case.row, case.says()), 10)
     return labels_in("\n".join(o for judge in judges.values() for o in judge.prompts[:2]))
 
-# %% ../nbs/10_audit.ipynb #d07490ed
+# %% ../nbs/10_audit.ipynb #2146aa75
 def shown_reference(row: dict, paths: list) -> str | None:
     "The reference of a task, as text."
     return next((text for path in paths if (text := text_at(row, path))), None)
@@ -1698,7 +1701,7 @@ def other_tasks(env: Environment, tasks: Tasks) -> tuple: # (Tasks or None, what
         except GymenvError as e: return None, str(e)
     return None, "there is one set of tasks"
 
-# %% ../nbs/10_audit.ipynb #3852f279
+# %% ../nbs/10_audit.ipynb #c40e470c
 SUSPECT = {
     "an answer in a refusal": lambda text, o: bool(re.search(r"\bI (?:cannot|can't|can not|am unable to) (?:help|answer|assist|solve)", text)),
     "no text": lambda text, o: not text.strip(),
@@ -1742,7 +1745,7 @@ def unsolved(work: Work, samples: list) -> None:
     both = [passing[k] for k in none if k in passing]
     work.checks.append(Check("unsolved tasks", "rollouts", about, len(passing.keys() & groups.keys()), len(both), "told", f"{len(none)} of {len(groups)} tasks were never solved; of {len(both)} of them the reference is known to be paid"))
 
-# %% ../nbs/10_audit.ipynb #0580fc7d
+# %% ../nbs/10_audit.ipynb #ca6dc8db
 @dataclass(repr=False)
 class Audit:
     "What an audit found. True when that is nothing."
@@ -1815,7 +1818,7 @@ class Audit:
             found.append(dict(name=f"{name} ({per[name]})", kind="full_reward" if kind == "paid" else "zero_reward" if outcome.reward == 0 else "determinism", request={**case.row, "response": response_with(o.turns[0])}, expected_reward=outcome.reward))
         return found
 
-# %% ../nbs/10_audit.ipynb #5462fd43
+# %% ../nbs/10_audit.ipynb #138fbeb7
 def sample_run(env: Environment, policy, num_tasks: int, seed: int, timeout: float, verify_in: str | None) -> tuple: # (samples, rows, note)
     "A short collection."
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -1848,6 +1851,7 @@ def audit(
     samples, rows, note = *folder_samples(env, tasks), ""
     if run is not None: samples, rows, note = *run_samples(run, env), ""
     elif policy is None and any(o.reward > 0 for o in samples): note = "the rollouts are those of the folder"
+    elif policy is None and len({task_key(o.row) for o in known if o.reward > 0 and prompt_text(o.row)}) >= 4: note = "no rollouts were made: the environment's own tests hold paid responses enough"
     else: samples, rows, note = sample_run(env, policy if policy is not None and not isinstance(policy, str) else default_policy(policy), 12, seed, timeout, verify_in)
     kind, _ = host_kind(env.server, verify_in)
     some = [tasks[round(i*(len(tasks) - 1)/max(1, num_tasks - 1))] for i in range(min(num_tasks, len(tasks)))] if len(tasks) > num_tasks else list(tasks.rows)
@@ -1859,11 +1863,13 @@ def audit(
         subject = Subject(env, bench, some, samples + known)
         work = Work(subject, tuple(reward_range))
         try:
-            bench.until = start + .4*seconds
+            begun = time.monotonic()
+            given = max(.5*seconds, start + seconds - begun)
+            bench.until = begun + .35*given
             await find_cases(subject, num_tasks)
             subject.labels = await hear_judge(subject)
-            await attack_cases(work, chosen, start + .55*seconds)
-            tries, end = lawful_tries(work), start + .95*seconds
+            await attack_cases(work, chosen, begun + .65*given)
+            tries, end = lawful_tries(work), begun + given
             bench.until = one.until = end
             left = lambda: max(10., end - time.monotonic())
             async def restarted_and_any_text(): await asyncio.gather(fresh_law(work, tries, left()), text_law(work, .12*seconds))
