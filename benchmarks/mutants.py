@@ -7,10 +7,11 @@ while the attacks were written, `--apart` those that were not looked at; WORD ta
 """
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import yaml
@@ -33,24 +34,26 @@ def planted(
     return path
 
 
-AUDIT = """
-import json, sys, time
-from gymenv_nb.audit import audit
-start = time.monotonic()
-found = audit(sys.argv[1], seconds=float(sys.argv[2]))
-print(json.dumps(dict(findings=[(o.severity, o.check) for o in found.findings], seconds=time.monotonic() - start)))
-"""
+def audited(what: str, seconds: float, to) -> None:
+    "In a process of its own: what the audit finds, through a pipe."
+    start = time.monotonic()
+    from gymenv_nb.audit import audit
+    try: found = dict(findings=[(o.severity, o.check) for o in audit(what, seconds=seconds).findings], error="")
+    except Exception as e: found = dict(findings=[], error=f"{type(e).__name__}: {e}"[:200])
+    to.send(dict(found, seconds=time.monotonic() - start))
 
 
 def one(job: tuple) -> dict: # the mutant, with findings, error and seconds
-    "Audit one environment in a process of its own."
-    mutant, seconds = job
+    "Audit one environment; a fault that ends the audit's process, or holds it up, is an error."
+    mutant, seconds, context = job
     with tempfile.TemporaryDirectory() as folder:
-        what = planted(mutant, Path(folder)) if "old" in mutant else mutant["env"]
-        try: done = subprocess.run([sys.executable, "-c", AUDIT, str(what), str(seconds)], capture_output=True, text=True, timeout=4*seconds, stdin=subprocess.DEVNULL)
-        except subprocess.TimeoutExpired: return dict(mutant, findings=[], error=f"over {4*seconds:g} s", seconds=4*seconds)
-    try: return dict(mutant, **json.loads(done.stdout.splitlines()[-1]), error="")
-    except (ValueError, IndexError, TypeError): return dict(mutant, findings=[], error=(done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:200], seconds=0.)
+        here, there = context.Pipe(False)
+        process = context.Process(target=audited, args=(str(planted(mutant, Path(folder))) if "old" in mutant else mutant["env"], seconds, there))
+        process.start(); there.close()
+        try: found = here.recv() if here.poll(6*seconds) else dict(error=f"over {6*seconds:g} s")
+        except EOFError: found = dict(error=f"its process ended with {process.exitcode}")
+        process.kill(); process.join()
+    return dict(findings=[], seconds=0.) | mutant | found
 
 
 def main():
@@ -66,8 +69,10 @@ def main():
     good = [dict(name=o.stem, env=o.stem) for o in sorted((HERE/"nbs"/"envs").glob("*.ipynb"))]
     jobs = [o for o in mutants + good if not a.words or any(w in o["name"] for w in a.words)]
     done = []
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["gymenv_nb.audit", "gymenv_nb.policy", "gymenv_nb.engine", "transformers.models.qwen3.modeling_qwen3", "hypothesis"]) # loaded once for all
     with ThreadPoolExecutor(a.parallel) as pool:
-        for o in pool.map(one, [(o, a.seconds) for o in jobs]):
+        for o in pool.map(one, [(o, a.seconds, context) for o in jobs]):
             done.append(o)
             state = "ERROR " + o["error"] if o["error"] else ("found " if "old" in o else "ALARM ") + "; ".join(" ".join(f) for f in o["findings"]) if o["findings"] else "MISSED" if "old" in o else "ok"
             print(f"{o['seconds']:5.0f} s  {'apart' if o.get('apart') else '     '} {o['name']:<58} {state}", flush=True)
