@@ -1,9 +1,9 @@
 """How many planted faults the audit finds: the verifiers of nbs/envs with one fault each (data/audit_mutants.yaml), and the eight as they are.
 
-    python benchmarks/mutants.py [WORD...] [--open | --apart] [--parallel 2] [--seconds 60]
+    python benchmarks/mutants.py [WORD...] [--open | --apart | --good] [--parallel 2] [--seconds 60]
 
 Of each mutant the notebook is copied with the fault in its exported cells, and audited as a stranger's environment would be, with the embedded policy. A mutant is found when the audit has a finding. `--open` takes those that were at hand
-while the attacks were written, `--apart` those that were not looked at; WORD takes mutants and environments whose name contains it. The last lines: found of all, of those apart, and false alarms on the eight.
+while the attacks were written, `--apart` those that were not looked at, `--good` the eight as they are; WORD takes mutants and environments whose name contains it. The last lines: found of all, of those apart, and false alarms on the eight.
 """
 import argparse
 import json
@@ -61,13 +61,14 @@ def main():
     parser.add_argument("words", nargs="*")
     parser.add_argument("--open", action="store_true", help="only those that were at hand while the attacks were written")
     parser.add_argument("--apart", action="store_true", help="only those that were not")
+    parser.add_argument("--good", action="store_true", help="only the environments as they are")
     parser.add_argument("--parallel", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=60., help="for each audit, about")
     a = parser.parse_args()
     mutants = yaml.safe_load((HERE/"data"/"audit_mutants.yaml").read_text(encoding="utf-8"))
     mutants = [o for o in mutants if not (a.open and o["apart"] or a.apart and not o["apart"])]
     good = [dict(name=o.stem, env=o.stem) for o in sorted((HERE/"nbs"/"envs").glob("*.ipynb"))]
-    jobs = [o for o in mutants + good if not a.words or any(w in o["name"] for w in a.words)]
+    jobs = [o for o in ([] if a.good else mutants) + good if not a.words or any(w in o["name"] for w in a.words)]
     done = []
     context = get_context("forkserver")
     context.set_forkserver_preload(["gymenv_nb.audit", "gymenv_nb.policy", "gymenv_nb.engine", "transformers.models.qwen3.modeling_qwen3", "hypothesis"]) # loaded once for all
