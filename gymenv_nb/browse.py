@@ -4,17 +4,20 @@
 
 # %% auto #0
 __all__ = ['SEARCHED', 'MOST_WORDS', 'TABLE', 'NOT_RUN', 'SORTS', 'LINE_HEAD', 'LONGEST_TEXT', 'MOST_PARTS', 'KIND_NAMES',
-           'STYLE', 'PAGE', 'MOST_SAMPLES', 'SHORT_SAMPLE', 'ANY', 'VIEWS', 'part_text', 'text_value', 'parts_of_items',
-           'asked_and_answered', 'plain_text', 'search_terms', 'clean', 'having', 'word_differences', 'marks_path',
-           'read_marks', 'write_mark', 'browser_table', 'marked_table', 'Browser', 'failure_places', 'same_row',
-           'line_text', 'task_groups', 'shown', 'part_html', 'fields_html', 'conversation_html', 'differences_html',
-           'in_kernel', 'row_of_key', 'free_name', 'said_aloud', 'spaced', 'BrowserView', 'Sentence', 'browse']
+           'KEYS_OF_LIST', 'STYLE', 'PAGE', 'MOST_SAMPLES', 'SHORT_SAMPLE', 'ANY', 'VIEWS', 'part_text', 'text_value',
+           'parts_of_items', 'asked_and_answered', 'plain_text', 'search_terms', 'clean', 'having', 'word_differences',
+           'marks_path', 'read_marks', 'held', 'write_mark', 'browser_table', 'marked_table', 'Browser',
+           'failure_places', 'same_row', 'line_text', 'task_groups', 'shown', 'part_html', 'fields_html',
+           'conversation_html', 'differences_html', 'in_kernel', 'row_of_key', 'free_name', 'said_aloud', 'spaced',
+           'BrowserView', 'Sentence', 'browse']
 
 # %% ../nbs/12_browse.ipynb #3e76a531
 import difflib
+import os
 import re
 import sys
 import threading
+from contextlib import contextmanager, suppress
 from html import escape
 from pathlib import Path
 
@@ -157,17 +160,33 @@ def read_marks(
     return found
 
 
+@contextmanager
+def held(
+    folder: Path,
+):
+    "Wait until no other process holds this folder, and hold it."
+    import fcntl
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError): fcntl.flock(handle, fcntl.LOCK_EX) # a network's file system may know no locks
+        yield
+    finally: os.close(handle)
+
+
 def write_mark(
     path: Path, # from `marks_path`
     key: tuple, # (task, rollout)
-    marked: bool,
-    note: str,
+    marked: bool | None, # None: as it is
+    note: str | None, # None: as it is
 ) -> dict: # all marks, as `read_marks` gives them
     "Change the mark of one rollout; without mark and note its line goes. Raises `GymenvError` when it cannot be written."
-    marks = read_marks(path)
-    marks.pop(key, None)
-    if marked or note: marks[key] = bool(marked), note
-    try: write_whole(path, b"".join(line_of({TASK_INDEX_KEY_NAME: t, ROLLOUT_INDEX_KEY_NAME: r, "marked": m, "note": n}) for (t, r), (m, n) in sorted(marks.items())))
+    try:
+        with held(path.parent):
+            marks = read_marks(path)
+            had = marks.pop(key, (False, ""))
+            marked, note = had[0] if marked is None else bool(marked), had[1] if note is None else note
+            if marked or note: marks[key] = marked, note
+            write_whole(path, b"".join(line_of({TASK_INDEX_KEY_NAME: t, ROLLOUT_INDEX_KEY_NAME: r, "marked": m, "note": n}) for (t, r), (m, n) in sorted(marks.items())))
     except OSError as e: raise GymenvError(f"{path}: {e.strerror}. The mark was not saved; copy the run to a folder that you may write to.") from None
     return marks
 
@@ -215,10 +234,13 @@ class Browser:
         files, columns = run_files(self.run), read_run(self.run)
         tokens = columns.rollouts["output_tokens"]
         length = "output_tokens" if tokens.null_count() == 0 and tokens.sum() > 0 else "output_chars"
+        self.files = files
+        seen_marks = self.marks_state()
         table = browser_table(columns, outcomes_of(columns, answers_of(columns, None), self.pass_threshold), length, read_marks(marks_path(files["rollouts"])))
         failures = failure_places(files["failures"])
         with self.lock: # a thread may be at work in `prepare`
             self.files, self.columns, self.length, self.table, self.failures = files, columns, length, table, failures
+            self.seen_marks = seen_marks
             self.tools = columns.calls["tool"].value_counts(sort=True)["tool"].to_list()
             self.texts = self.prompts = None
 
@@ -303,11 +325,21 @@ class Browser:
     def mark(self,
         task: int,
         rollout: int,
-        marked: bool = True,
-        note: str = "",
+        marked: bool | None = True, # None: as it is
+        note: str | None = None, # None: as it is
     ) -> None:
         "Mark a rollout and note something about it; saved next to the run. Raises `GymenvError` when that cannot be done."
         self.table = marked_table(self.table, write_mark(self.marks_path, (task, rollout), marked, note))
+        self.seen_marks = self.marks_state()
+
+    def marks_state(self): # changes when the file of the marks does
+        with suppress(OSError): return (o := self.marks_path.stat()).st_mtime_ns, o.st_size, o.st_ino
+
+    def marked_elsewhere(self) -> bool: # whether there was something new
+        "Take up what another notebook has marked. Raises `GymenvError` when the marks cannot be read."
+        if (state := self.marks_state()) == self.seen_marks: return False
+        self.table, self.seen_marks = marked_table(self.table, read_marks(self.marks_path)), state
+        return True
 
     def export(self,
         table: pl.DataFrame, # from `select`
@@ -454,7 +486,8 @@ def differences_html(
     return f"<pre class='gb-differences' tabindex='0'>{''.join(piece(*o) for o in pieces)}</pre>"
 
 # %% ../nbs/12_browse.ipynb #f0b0391e
-STYLE = """<style>
+KEYS_OF_LIST = """if (!window.gymenvListKeys) { window.gymenvListKeys = true; window.addEventListener('keydown', e => { if (['ArrowUp', 'ArrowDown', 'Home', 'End', 'PageUp', 'PageDown'].includes(e.key) && !(e.ctrlKey || e.altKey || e.metaKey) && e.target.matches('.gymenv-browse .gb-list select')) e.stopPropagation(); }, true); }"""
+STYLE = f'<style onload="{KEYS_OF_LIST}">' + """
 .gymenv-browse { --gb-ink: var(--jp-content-font-color1, #1b1f24); --gb-line: var(--jp-border-color2, #cfd4da); --gb-raised: var(--jp-layout-color2, #f2f4f6); color: var(--gb-ink); }
 .gymenv-browse .gb-list select { font-family: var(--jp-code-font-family, monospace); font-size: 12px; overflow-x: auto; }
 .gymenv-browse .widget-readout { min-width: 86px; }
@@ -570,7 +603,8 @@ class BrowserView:
         "What follows from which widget."
         for o in (self.searched, self.grouped, self.sort, self.descending, self.outcome, self.tool, self.marked, self.reward, self.length): o.observe(self.changed, "value")
         for o in (self.view, self.against): o.observe(self.shown_otherwise, "value")
-        for o in (self.mark, self.note): o.observe(self.noted, "value")
+        self.mark.observe(lambda change: self.noted(marked=change["new"]), "value")
+        self.note.observe(lambda change: self.noted(note=change["new"]), "value")
         self.list.observe(self.chosen, "value")
         self.line.observe(self.went, "value")
         for o, action in ((self.back, lambda _: self.turn(-PAGE)), (self.forth, lambda _: self.turn(PAGE)), (self.again, self.read_again), (self.export, self.exported)): o.on_click(action)
@@ -700,14 +734,19 @@ class BrowserView:
             self.against.options = [(self.name(o, True), o) for o in others]
             elsewhere = [o for o in others if o[0] != key[0]] or others
             self.against.value = next((o for o in elsewhere if outcome_of(o) != outcome_of(key)), elsewhere[0] if elsewhere else None)
-            row = row_of_key(self.sides[key[0]], *key[1:])
-            self.mark.value, self.note.value = row["marked"], row["note"]
-            self.name_mark()
+            self.tell_mark(key)
         self.mark.disabled = self.note.disabled = key is None
         self.quiet = False
         self.draw()
 
-    def name_mark(self) -> None: self.mark.description, self.mark.icon = ("Marked", "check") if self.mark.value else ("Mark", "")
+    def tell_mark(self, key: tuple) -> None:
+        "The mark and the note of a rollout, also when another notebook has made them."
+        try:
+            if self.sides[key[0]].marked_elsewhere() and key[0] == 0: self.found = marked_table(self.found, read_marks(self.browser.marks_path))
+        except GymenvError as e: self.say(str(e))
+        row = row_of_key(self.sides[key[0]], *key[1:])
+        self.mark.value, self.note.value = row["marked"], row["note"]
+        self.mark.description, self.mark.icon = ("Marked", "check") if row["marked"] else ("Mark", "")
 
     def shown_otherwise(self, *_) -> None:
         if not self.quiet: self.draw()
@@ -761,13 +800,15 @@ class BrowserView:
         self.look(VIEWS[0])
         self.show(button.key)
 
-    def noted(self, *_) -> None:
+    def noted(self, marked: bool | None = None, note: str | None = None) -> None:
         "The mark or the note was changed."
         if self.quiet or self.current is None: return
-        self.name_mark()
         side, task, rollout = self.current
-        try: self.sides[side].mark(task, rollout, self.mark.value, self.note.value)
+        try: self.sides[side].mark(task, rollout, marked, note)
         except GymenvError as e: return self.say(str(e))
+        self.quiet = True
+        self.tell_mark(self.current)
+        self.quiet = False
         self.say(f"Saved in {self.sides[side].marks_path}.")
         if side == 0: self.found = marked_table(self.found, read_marks(self.browser.marks_path))
         keys = [key for _, key in self.list.options]
