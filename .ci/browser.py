@@ -1,0 +1,697 @@
+#!/usr/bin/env python3
+"""Use the guides and the widgets in a real JupyterLab, as a person would: Chromium opens, types, clicks, and reads what is shown.
+
+    python .ci/browser.py [--to FOLDER] [--docs FOLDER] [--only NAME] [--repeat 3]        after pip install -c constraints.txt -e '.[dev,browser]'
+
+JupyterLab is started by `gymenv lab`, on 127.0.0.1 with settings of its own, and cannot reach the network. Each check has a name, a line and a time; the last line is `N passed, M failed`, and a failure
+ends with exit code 1, its screenshot and JupyterLab's log kept. `--to` keeps the screenshots in light and dark, `--docs` names a built site whose pages are looked at too. Without a Chromium it says so and ends well.
+"""
+import argparse
+import importlib.util
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import urllib.request
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+
+root = Path(__file__).resolve().parent.parent
+MARK = "GYMENV_BROWSER_SUITE" # in the environment of every process that is begun here
+LONG = 25 # seconds that anything may take on a busy machine; a guide has twice as long
+ARGUMENTS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage".split()
+checks = {}
+
+
+def check(f):
+    "A function of the suite that raises when something is not as it should be."
+    checks[f.__name__.replace("_", " ")] = f
+    return f
+
+
+# The toolbar says idle before the kernel answers, and cells run in that gap are lost: its info reply is waited for.
+KERNEL_READY = "async () => { const panel = jupyterapp.shell.currentWidget; await panel.context.ready; await panel.sessionContext.ready; await panel.sessionContext.session.kernel.info; }"
+ALL_RAN = """() => { const panel = jupyterapp.shell.currentWidget, cells = panel.content.widgets.filter(o => o.model.type === 'code' && o.model.sharedModel.source.trim());
+  return panel.sessionContext.session.kernel.status === 'idle' && cells.every(o => o.model.executionCount) || cells.some(o => o.model.outputs.toJSON().some(p => p.output_type === 'error')); }"""
+RUN_CELL = "async i => { const content = jupyterapp.shell.currentWidget.content; content.deselectAll(); content.activeCellIndex = i; await jupyterapp.commands.execute('notebook:run-cell'); }"
+THEME = "async name => { await jupyterapp.commands.execute('apputils:change-theme', { theme: name }); }"
+
+
+class Lab:
+    "JupyterLab on the guides, begun by `gymenv lab`, and all that runs below it."
+    def __init__(self,
+        work: Path, # a folder of its own
+    ):
+        self.folder, self.log_path, self.token = work/"guides", work/"lab.log", f"{random.SystemRandom().getrandbits(128):x}"
+        self.made = self.folder/"made" # what the suite writes for itself
+        settings = {"apputils-extension/notification": dict(fetchNews="false", checkForUpdates=False, doNotDisturbMode=True), "apputils-extension/themes": dict(theme="JupyterLab Light")}
+        for name, value in settings.items():
+            path = work/"config"/"settings"/"@jupyterlab"/f"{name}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(value))
+        (work/"config"/"jupyter_server_config.json").write_text(json.dumps(dict(ServerApp=dict(ip="127.0.0.1", port_retries=0), IdentityProvider=dict(token=self.token),
+                                                                               LabApp=dict(expose_app_in_browser=True, extension_manager="readonly"))))
+        with socket.socket() as s: s.bind(("127.0.0.1", 0)); self.port = s.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        nowhere = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")} # a guide needs no network
+        places = dict(JUPYTER_CONFIG_DIR="config", JUPYTER_DATA_DIR="data", JUPYTER_RUNTIME_DIR="runtime", JUPYTERLAB_SETTINGS_DIR="config/settings", JUPYTERLAB_WORKSPACES_DIR="workspaces", IPYTHONDIR="ipython", HF_HOME="hf")
+        env = {**os.environ, **nowhere, "no_proxy": "127.0.0.1,localhost", "NO_PROXY": "127.0.0.1,localhost", "HF_HUB_OFFLINE": "1", **{k: str(work/v) for k, v in places.items()}}
+        words = [sys.executable, "-c", "from gymenv_nb.cli import main; main()", "lab", str(self.folder), "--no-browser", f"--port={self.port}", *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else [])]
+        self.process = subprocess.Popen(words, env=env, stdout=open(self.log_path, "w"), stderr=subprocess.STDOUT, cwd=work, start_new_session=True)
+        start = time.monotonic()
+        while True:
+            with suppress(OSError): self.ask("/api/status"); break
+            if self.process.poll() is not None or time.monotonic() - start > LONG: raise SystemExit(f"JupyterLab did not start:\n{self.log_path.read_text()[-3000:]}")
+            time.sleep(.1)
+        self.made.mkdir()
+
+    def ask(self, path: str, method: str = "GET"):
+        request = urllib.request.Request(self.url + path, method=method, headers={"Authorization": f"token {self.token}"})
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as reply: return json.loads(reply.read() or "null")
+
+    def end_kernels(self):
+        for o in self.ask("/api/kernels"):
+            with suppress(OSError): self.ask(f"/api/kernels/{o['id']}", "DELETE")
+
+    def stop(self):
+        "End it as a person does, by asking."
+        with suppress(OSError): self.ask("/api/shutdown", "POST")
+        with suppress(subprocess.TimeoutExpired): self.process.wait(20)
+
+
+def end_all():
+    "End what is left of all that was begun here."
+    def marked():
+        for o in psutil.process_iter():
+            with suppress(psutil.Error):
+                if o.pid != os.getpid() and o.environ().get(MARK) == os.environ[MARK]: yield o
+    for action in ("terminate", "kill"):
+        left = list(marked())
+        for o in left:
+            with suppress(psutil.Error): getattr(o, action)()
+        psutil.wait_procs(left, 5)
+
+
+class Suite:
+    "A browser, a JupyterLab, and what the checks share."
+    def __init__(self, browser, lab, shots: Path, docs):
+        self.browser, self.lab, self.shots, self.docs, self.pages, self.facts = browser, lab, shots, docs, {}, []
+        self.context = browser.new_context(viewport=dict(width=1400, height=1200)) # one for all pages, which have its cache
+
+    def note(self, text: str): "Something to be said in the line of the check."; self.facts.append(text)
+
+    def notebook(self,
+        name: str, # without the ending
+        cells: list | None = None, # sources of its cells; None: it is there
+    ):
+        "A notebook that has been run from first to last cell; opened once."
+        if name not in self.pages:
+            if cells is not None: write_notebook(self.lab.made/f"{name}.ipynb", cells)
+            self.pages[name] = Notebook(self, f"made/{name}.ipynb" if cells is not None else f"{name}.ipynb")
+            self.pages[name].run()
+        return self.pages[name]
+
+    def close(self, name: str): self.pages.pop(name).close()
+
+
+def write_notebook(path: Path, cells: list):
+    "A notebook of code cells."
+    cells = [dict(cell_type="code", id=f"cell{i}", metadata={}, execution_count=None, outputs=[], source=o) for i, o in enumerate(cells)]
+    path.write_text(json.dumps(dict(cells=cells, metadata=dict(kernelspec=dict(name="python3", display_name="Python 3", language="python")), nbformat=4, nbformat_minor=5)))
+
+
+class Notebook:
+    "A notebook in a window of its own."
+    def __init__(self, suite, path: str):
+        self.suite, self.path, self.errors, self.elsewhere = suite, path, [], []
+        self.page = suite.context.new_page()
+        self.page.set_default_timeout(1000*LONG)
+        self.page.on("pageerror", lambda e: self.errors.append(str(e)[:300]))
+        self.page.on("dialog", lambda o: (self.errors.append(f"a dialog: {o.message}"), o.dismiss()))
+        self.page.on("request", lambda o: None if o.url.startswith((suite.lab.url, f"ws://127.0.0.1:{suite.lab.port}", "data:", "blob:")) else self.elsewhere.append(o.url[:200]))
+        self.open()
+
+    def open(self):
+        self.page.goto(f"{self.suite.lab.url}/doc/tree/{quote(self.path)}?token={self.suite.lab.token}")
+        self.page.wait_for_function("() => window.jupyterapp && document.querySelector('.jp-Notebook .jp-CodeCell')")
+        self.page.evaluate(KERNEL_READY)
+
+    def run(self, timeout: float = LONG):
+        "Run every cell, one after the other; ends at an error as a person would see it."
+        self.page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")
+        self.page.wait_for_function(ALL_RAN, timeout=1000*timeout, polling=100)
+        if found := self.problems(): raise AssertionError("\n".join(found))
+
+    def cells(self) -> list: "As they would be saved."; return self.page.evaluate("() => jupyterapp.shell.currentWidget.context.model.toJSON().cells")
+
+    def problems(self) -> list: # texts
+        "Errors and writings to stderr."
+        return [f"cell {i}, {''.join(cell['source'])[:80]!r}: {o.get('ename') or o['name']}: {o.get('evalue') or ''.join(o['text'])[:500]}" for i, cell in enumerate(self.cells(), 1) for o in cell.get("outputs", ())
+                if o["output_type"] == "error" or o.get("name") == "stderr"]
+
+    def run_cell(self, index: int): "Run one cell and wait for it."; self.page.evaluate(RUN_CELL, index)
+    def cell(self, index: int): "What a code cell has."; return self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
+    def save(self): self.page.evaluate("async () => { await jupyterapp.commands.execute('docmanager:save') }")
+
+    def unharmed(self):
+        "Nothing of what was shown has done anything."
+        assert self.page.evaluate("() => window.hacked === undefined"), "a script in a text has run"
+        assert not self.errors, f"errors in the page: {self.errors}"
+        assert not self.elsewhere, f"requests to elsewhere: {self.elsewhere}"
+
+    def shoot(self, name: str, what):
+        "A picture in light and dark."
+        for theme in ("Light", "Dark"):
+            self.page.evaluate(THEME, f"JupyterLab {theme}")
+            self.page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(theme == "Light").lower())
+            what.scroll_into_view_if_needed()
+            what.screenshot(path=self.suite.shots/f"{name}_{theme.lower()}.png", animations="disabled")
+        self.page.evaluate(THEME, "JupyterLab Light")
+
+    def close(self):
+        self.page.close()
+        self.suite.lab.end_kernels()
+
+
+# Guides
+
+def guide_check(path: Path):
+    def run_guide(suite):
+        name = path.stem
+        copy = suite.lab.folder/path.name
+        notebook = json.loads(copy.read_text())
+        here = [o for o in notebook["cells"] if not re.match(r"#\|\s*(slow|gpu)\b", "".join(o["source"]))]
+        if len(here) < len(notebook["cells"]):
+            suite.note(f"{len(notebook['cells']) - len(here)} slow cells left out")
+            copy.write_text(json.dumps({**notebook, "cells": here}))
+        page = Notebook(suite, path.name)
+        suite.pages[name] = page
+        start = time.monotonic()
+        page.run(2*LONG)
+        suite.note(f"its cells took {time.monotonic() - start:.1f} s")
+        page.unharmed()
+        suite.close(name)
+    checks[f"guide {path.stem}"] = run_guide
+
+
+for path in sorted((root/"nbs"/"tutorials").glob("*.ipynb")): guide_check(path)
+
+
+# The playground
+
+ANSWERS = """
+from gymenv_nb.contract import BaseVerifyRequest, BaseVerifyResponse
+from gymenv_nb.environment import Card, Environment
+from gymenv_nb.policy import FunctionPolicy
+from gymenv_nb.resources import SimpleResourcesServer
+class Counts(SimpleResourcesServer):
+    async def verify(self, body: BaseVerifyRequest) -> BaseVerifyResponse:
+        text = body.response.output_text
+        while text == "hang": pass
+        return BaseVerifyResponse(**body.model_dump(), reward=counted(text))
+def counted(text): return float(len(text.split()))
+counts = Environment(Counts, [dict(responses_create_params=dict(input="Write some words."))], Card("counts", "other", "One for each word."))
+async def never(params):
+    import asyncio
+    await asyncio.sleep(3600)
+"""
+PLAY = ["from gymenv_nb.all import *\nplay('addition', num_tasks=20)", "play('calculator', num_tasks=5)", "1 + 1", ANSWERS + "play(counts, [FunctionPolicy(never, name='never')], limit=2)"]
+
+
+def playground(suite, index):
+    "A playground of the notebook, and its status line."
+    page = suite.notebook("play", PLAY)
+    ground = page.cell(index)
+    ground.scroll_into_view_if_needed()
+    return page, ground, ground.get_by_role("status")
+
+
+def choose_task(ground, index: int) -> dict:
+    "Choose a task, and wait until it is asked."
+    ground.get_by_label("Task", exact=True).select_option(index=index)
+    begin = ground.get_by_label("Task", exact=True).locator("option:checked").inner_text().replace("\u00a0", " ").partition(": ")[2][:20]
+    expect(ground.locator(".gymenv-play pre").first).to_contain_text(begin)
+    expect(ground.get_by_label("Turn 1")).to_have_value("")
+    return task_of(ground)
+
+
+def task_of(ground) -> dict: "The row of the task."; return json.loads(ground.get_by_label("Row (JSON)").input_value())
+
+
+@check
+def play_by_hand(suite):
+    "A task is chosen, a response is typed and edited, and the reward follows."
+    page, ground, status = playground(suite, 0)
+    expect(status).to_contain_text("Reward 0.0")
+    answer = str(choose_task(ground, 3)["expected_answer"])
+    box = ground.get_by_label("Turn 1")
+    box.click()
+    box.press_sequentially(f"It is <answer>{answer}", delay=5)
+    expect(status).to_contain_text("Reward 0.0")
+    box.press_sequentially("</answer>", delay=5)
+    expect(status).to_contain_text("Reward 1.0")
+    for _ in "</answer>1": box.press("Backspace")
+    expect(status).to_contain_text("Reward 0.0")
+    start = time.monotonic()
+    box.fill(f"<answer>{answer}.0</answer>")
+    expect(status).to_contain_text("Reward 1.0")
+    suite.note(f"reward {time.monotonic() - start:.2f} s after the last key")
+
+
+@check
+def play_own_task(suite):
+    "A task is written; a mistake in it is named by its line."
+    page, ground, status = playground(suite, 0)
+    ground.get_by_text("The task's row").click()
+    row = ground.get_by_label("Row (JSON)")
+    row.fill('{"responses_create_params": {"input": "What is two and two?"},\n "expected_answer": 4')
+    expect(status).to_contain_text("task, line 2, column 22: no JSON")
+    row.press("End")
+    row.press_sequentially("}")
+    ground.get_by_label("Turn 1").fill("<answer>4</answer>")
+    expect(status).to_contain_text("Reward 1.0")
+    expect(ground.locator(".gymenv-play pre").first).to_have_text("What is two and two?")
+    row.fill('{"responses_create_params": {"input": "?"},\n "expected_answer": "many"}')
+    expect(status).to_contain_text("task, line 2: expected_answer")
+    ground.get_by_text("The task's row").click()
+
+
+@check
+def play_samples(suite):
+    "Responses are sampled, read and edited."
+    page, ground, status = playground(suite, 0)
+    answer = choose_task(ground, 2)["expected_answer"]
+    ground.get_by_label("Turn 1").fill("mine")
+    expect(status).to_contain_text("Reward 0.0")
+    ground.get_by_label("Samples").fill("6")
+    ground.get_by_label("Samples").press("Tab")
+    ground.get_by_role("button", name="Sample", exact=True).click()
+    expect(ground.get_by_text("6 of 6 in")).to_be_visible()
+    responses = ground.get_by_label("Responses")
+    expect(responses.locator("option")).to_have_count(7)
+    lines = [o.replace("\u00a0", " ") for o in responses.locator("option").all_inner_texts()]
+    assert lines[0] == "what you wrote" and all(re.match(r"\d: reward [01]\.0 \| ", o) for o in lines[1:]), lines
+    for i in (2, 5):
+        responses.select_option(index=i)
+        expect(status).to_contain_text(f"Reward {lines[i].split()[2]}")
+        said = ground.get_by_label("Turn 1").input_value()
+        assert " ".join(said.split())[:40] == lines[i].partition(" | ")[2][:40], (said, lines[i])
+    page.shoot("playground", ground.locator(".jp-Cell-outputArea"))
+    ground.get_by_label("Turn 1").fill(f"<answer>{answer}</answer>")
+    expect(status).to_contain_text("Reward 1.0")
+    ground.get_by_label("Turn 1").fill(f"<answer>{answer}</answer> or <answer>0</answer>")
+    expect(status).to_contain_text("Reward 0.0")
+    responses.select_option(index=0)
+    expect(ground.get_by_label("Turn 1")).to_have_value("mine")
+
+
+@check
+def play_stop(suite):
+    "A policy that does not answer is stopped, a verifier that does not return has its time, and one that was changed is taken up."
+    page, ground, status = playground(suite, 3)
+    ground.get_by_role("button", name="Sample", exact=True).click()
+    ground.get_by_role("button", name="Stop", exact=True).click()
+    expect(status).to_contain_text("policy: stopped")
+    ground.get_by_label("Turn 1").fill("hang")
+    expect(status).to_contain_text("took over 2 s")
+    ground.get_by_label("Turn 1").fill("one two three")
+    expect(status).to_contain_text("Reward 3.0")
+    page.run_cell(2)
+    expect(status).to_contain_text("Reward 3.0")
+
+
+@check
+def play_test_cell(suite):
+    "A response becomes a test in a cell, which passes."
+    page, ground, status = playground(suite, 0)
+    choose_task(ground, 4)
+    ground.get_by_label("Turn 1").fill("<answer>7, no: seven</answer>")
+    expect(status).to_contain_text("Reward 0.0")
+    ground.get_by_role("button", name="Make a test case").click()
+    test = ground.get_by_label("Test", exact=True)
+    expect(test).to_have_value(re.compile(r"assert await reward\(Addition, '<answer>7, no: seven</answer>', expected_answer=\d+\) == 0\.0"))
+    before = page.page.locator(".jp-Notebook .jp-CodeCell").count()
+    index = next(i for i, o in enumerate(page.cells()) if o["source"] == "1 + 1")
+    page.run_cell(index)
+    expect(page.page.locator(".jp-Notebook .jp-CodeCell")).to_have_count(before + 1)
+    assert page.cells()[index + 1]["source"] == test.input_value()
+    page.run_cell(index + 1)
+    page.page.wait_for_function(f"() => jupyterapp.shell.currentWidget.content.widgets[{index + 1}].model.executionCount")
+    assert not page.problems()
+
+
+@check
+def play_tools(suite):
+    "Tools are called step by step, and a call that cannot be done says why."
+    page, ground, status = playground(suite, 1)
+    first = ground.get_by_label("Turn 1")
+    first.fill('<tool_call>{"name": "divide_all", "arguments": {}}</tool_call>')
+    expect(ground.get_by_text("Tool failed: divide_all")).to_be_visible()
+    first.fill('I add.\n<tool_call>{"name": "add", "arguments": {"a": 34, "b": 57}}</tool_call>')
+    expect(ground.get_by_text("Tool: add(a=34, b=57)")).to_be_visible()
+    expect(ground.locator(".gymenv-play pre", has_text='{"result":91}')).to_be_visible()
+    expect(status).to_contain_text("Add a turn to go on")
+    ground.get_by_role("button", name="Add a turn").click()
+    ground.get_by_label("Turn 2").fill(f"<answer>{task_of(ground)['expected_answer']}</answer>")
+    expect(status).to_contain_text("Reward 1.0")
+    page.shoot("playground_tools", ground.locator(".jp-Cell-outputArea"))
+    ground.get_by_text("Items (JSON)").click()
+    expect(first).to_have_value(re.compile('"type": "function_call"'))
+    expect(status).to_contain_text("Reward 1.0")
+    page.unharmed()
+
+
+# The rollout browser
+
+WORDS = "the of sum carry digit answer number ten one two three first then check again because so we have add left over total wait hence therefore product difference".split()
+
+
+def response(*items, length: int) -> dict:
+    return dict(id="resp_0", created_at=0, model="made", object="response", output=list(items), parallel_tool_calls=True, tool_choice="auto", tools=[], usage=dict(input_tokens=20, output_tokens=length, total_tokens=20 + length))
+
+
+def message(text: str) -> dict: return dict(type="message", id="msg_0", role="assistant", status="completed", content=[dict(type="output_text", text=text, annotations=[])])
+def asked(text: str, *names) -> dict: return dict(input=text, tools=[dict(type="function", name=o, parameters={}, strict=True) for o in names])
+
+
+def write_run(folder: Path, rows: list, failures=()):
+    "The files of a run, as NeMo Gym writes them."
+    folder.mkdir()
+    for name, some in (("rollouts", rows), ("rollouts_failures", failures)):
+        if some: (folder/f"{name}.jsonl").write_text("".join(json.dumps(o) + "\n" for o in some))
+
+
+def made_run(folder: Path, num_tasks: int, num_repeats: int, words: int, seed: int):
+    "Rollouts of words at random; every fourth task with a tool, every other with thinking. Task t is solved by t of num_repeats."
+    rng, rows = random.Random(seed), []
+    text = lambda n: " ".join(rng.choices(WORDS, k=n))
+    for t in range(num_tasks):
+        for r in range(num_repeats):
+            reward, items = float(r < (t + seed) % (num_repeats + 1)), []
+            if t % 2: items.append(dict(type="reasoning", id="rs_0", summary=[dict(type="summary_text", text=text(words))]))
+            if t % 4 == 0:
+                items += [dict(type="function_call", id="fc_0", call_id="call_0", name="add" if r % 2 else "look_up", arguments='{"a": 17, "b": 25}', status="completed"), dict(type="function_call_output", call_id="call_0", output='{"result": 42}')]
+            items.append(message(f"{text(words)} {'marvellous' if (t, r) in ((1, 2), (2, 0)) else ''} <answer>{t if reward else t + 1 + r}</answer>"))
+            rows.append(dict(responses_create_params=asked(f"Task {t}: how much is {t} + 0? Answer in <answer> tags.", "add", "look_up"), expected_answer=t, reward=reward, response=response(*items, length=words + 10*r + t), _ng_task_index=t, _ng_rollout_index=r))
+    failure = dict(responses_create_params=asked(f"Task {num_tasks}: a verifier that hangs."), expected_answer=0, _ng_task_index=num_tasks, _ng_rollout_index=0, _ng_failure_class="timeout", error="verify took over 10 s")
+    write_run(folder, rows, [failure])
+
+
+TASKS, REPEATS = 8, 6
+BROWSE = ["from gymenv_nb.all import *\nbrowse('one')", "browse('one')", "browse('one', 'two')", "browse('nothing')", "browse('empty')", "browse('growing')", "browse('one', 'others')"]
+
+
+def reader(suite, index=0, name="browse", cells=BROWSE):
+    "A rollout browser of the notebook: the page, the widget, its list, its status line."
+    made = suite.lab.made
+    if not (made/"one").exists():
+        made_run(made/"one", TASKS, REPEATS, 40, 0)
+        made_run(made/"two", TASKS, REPEATS, 40, 3)
+        (made/"empty").mkdir()
+        (made/"empty"/"rollouts.jsonl").touch()
+        whole = (made/"two"/"rollouts.jsonl").read_bytes()
+        for folder, data in (("growing", whole[:len(whole)//2]), ("others", whole.replace(b"how much is", b"what comes of"))):
+            (made/folder).mkdir()
+            (made/folder/"rollouts.jsonl").write_bytes(data)
+    page = suite.notebook(name, cells)
+    box = page.cell(index).locator(".gymenv-browse")
+    box.scroll_into_view_if_needed()
+    return page, box, box.locator(".gb-list select"), box.locator("[role=status]").first
+
+
+def lines(listed) -> list: "The lines of a list."; return [o.replace("\u00a0", " ") for o in listed.locator("option").all_inner_texts()]
+def top(box): "What is said to be shown."; return box.locator("b").nth(1)
+def everything(box, status): "Take every filter away."; box.get_by_role("button", name="Rollouts", exact=True).click(); box.get_by_label("Search").fill(""); box.get_by_label("Sort by").select_option("task"); expect(status).to_contain_text(f"{TASKS*REPEATS + 1} of {TASKS*REPEATS + 1} rollouts")
+
+
+@check
+def browse_search(suite):
+    "What is typed is found and pointed out, in any order; a phrase stands as it is."
+    page, box, listed, status = reader(suite)
+    expect(status).to_contain_text("49 of 49 rollouts, mean reward")
+    box.get_by_label("Search").click()
+    box.get_by_label("Search").press_sequentially("marvellous", delay=5)
+    expect(status).to_contain_text("2 of 49 rollouts")
+    expect(listed.locator("option")).to_have_count(2)
+    assert [o.split()[:2] for o in lines(listed)] == [["1", "2"], ["2", "0"]]
+    expect(box.locator(".gb-conversation .gb-assistant mark")).to_have_text("marvellous")
+    expect(top(box)).to_contain_text("Task 1, sample 2")
+    box.get_by_label("Search").fill('marvellous "task 2:"')
+    expect(status).to_contain_text("1 of 49 rollouts")
+    box.get_by_label("Search").fill("verifier hangs")
+    expect(status).to_contain_text("1 of 49 rollouts")
+    expect(box.locator(".gb-conversation")).to_contain_text("verify took over 10 s")
+    box.get_by_label("Search").fill("xylophone")
+    expect(status).to_contain_text("nothing is found: take a filter away")
+    everything(box, status)
+
+
+@check
+def browse_filter_and_sort(suite):
+    "Filters go together; the list has the order that is asked for, and what is not known stands last."
+    page, box, listed, status = reader(suite)
+    box.get_by_label("Outcome").select_option(index=[o.split(" ")[0] for o in box.get_by_label("Outcome").locator("option").all_inner_texts()].index("wrong"))
+    wrong = sum(1 for t in range(TASKS) for r in range(REPEATS) if r >= t % (REPEATS + 1))
+    expect(status).to_contain_text(f"{wrong} of 49 rollouts, mean reward 0.000")
+    box.get_by_label("Tool").select_option("add")
+    with_add = sum(1 for t in (0, 4) for r in (1, 3, 5) if r >= t)
+    expect(status).to_contain_text(f"{with_add} of 49 rollouts")
+    expect(box.locator(".gb-conversation .gb-call")).to_contain_text("Tool call: add")
+    expect(box.locator(".gb-conversation .gb-call")).to_contain_text('{"result": 42}')
+    box.get_by_label("Outcome").select_option("any")
+    box.get_by_label("Tool").select_option("any")
+    expect(status).to_contain_text("49 of 49")
+    box.get_by_label("Sort by").select_option("length")
+    box.get_by_label("descending").check()
+    longest = 40 + 10*(REPEATS - 1) + TASKS - 1
+    expect(listed.locator("option").first).to_contain_text(f"{longest}")
+    found = [o[31:38].strip() for o in lines(listed)]
+    assert found[0] == str(longest) and found[-1] == "-" and [int(o) for o in found[:-1]] == sorted(map(int, found[:-1]), reverse=True), found
+    box.get_by_label("descending").uncheck()
+    handle = box.locator(".noUi-handle-lower").first
+    handle.focus()
+    for _ in range(10): handle.press("ArrowRight")
+    solved = sum(t % (REPEATS + 1) for t in range(TASKS))
+    expect(status).to_contain_text(f"{solved} of 49 rollouts, mean reward 1.000")
+    for _ in range(10): handle.press("ArrowLeft")
+    expect(status).to_contain_text("49 of 49")
+    everything(box, status)
+
+
+@check
+def browse_keyboard(suite):
+    "In the list, arrow keys go from one rollout to the next, and the notebook stays where it is."
+    page, box, listed, status = reader(suite)
+    listed.locator("option").nth(0).click()
+    expect(top(box)).to_contain_text("Task 0, sample 0")
+    active = "() => jupyterapp.shell.currentWidget.content.activeCellIndex"
+    before = page.page.evaluate(active)
+    for keys, shown in ((["ArrowDown"]*3, "Task 0, sample 3"), (["ArrowUp"], "Task 0, sample 2"), (["End"], f"Task {TASKS}, sample 0, no reward"), (["Home"], "Task 0, sample 0"), (["ArrowDown"]*7, "Task 1, sample 1")):
+        for key in keys: page.page.keyboard.press(key)
+        expect(top(box)).to_contain_text(shown)
+    assert page.page.evaluate(active) == before, "the notebook took the keys"
+    box.get_by_label("Line").fill("13")
+    expect(top(box)).to_contain_text("Task 2, sample 0")
+
+
+@check
+def browse_tasks(suite):
+    "Rollouts grouped by task, the samples side by side, and one of them opened."
+    page, box, listed, status = reader(suite)
+    box.get_by_role("button", name="Tasks", exact=True).click()
+    expect(status).to_contain_text(f"of {TASKS + 1} tasks")
+    listed.locator("option").nth(5).click()
+    buttons = box.locator(".widget-gridbox button")
+    expect(buttons).to_have_count(REPEATS)
+    assert buttons.all_inner_texts() == [f"sample {r}, reward {int(r < 5)}" for r in range(REPEATS)]
+    expect(box.locator(".gb-card").nth(5)).to_contain_text("<answer>11</answer>")
+    page.shoot("browser_tasks", page.cell(0).locator(".jp-Cell-outputArea"))
+    buttons.nth(5).click()
+    expect(top(box)).to_contain_text("Task 5, sample 5, reward 0")
+    expect(box.locator(".gb-conversation .gb-user")).to_contain_text("Task 5: how much is 5 + 0?")
+    thinking = box.locator(".gb-conversation details.gb-thinking")
+    expect(thinking.locator("pre")).to_be_hidden()
+    thinking.locator("summary").click()
+    expect(thinking.locator("pre")).to_be_visible()
+    everything(box, status)
+
+
+@check
+def browse_differences(suite):
+    "What differs between two responses."
+    page, box, listed, status = reader(suite)
+    listed.locator("option").nth(2).click()
+    expect(top(box)).to_contain_text("Task 0, sample 2")
+    box.get_by_role("button", name="Differences", exact=True).click()
+    box.get_by_label("against").select_option(index=0)
+    expect(box.locator(".gb-differences del").last).to_contain_text("<answer>3</answer>")
+    expect(box.locator(".gb-differences ins").last).to_contain_text("<answer>1</answer>")
+    page.shoot("browser_differences", page.cell(0).locator(".jp-Cell-outputArea"))
+    box.get_by_role("button", name="Conversation", exact=True).click()
+    page.shoot("browser", page.cell(0).locator(".jp-Cell-outputArea"))
+
+
+@check
+def browse_marks(suite):
+    "Rollouts are marked and noted, in two notebooks at once; what both say is beside the run and there when it is opened again."
+    page, box, listed, status = reader(suite)
+    other_page, other, other_listed, _ = reader(suite, 0, "browse_again", BROWSE[:1])
+    path = suite.lab.made/"one"/"rollouts_marks.jsonl"
+    marks = lambda: {(o["_ng_task_index"], o["_ng_rollout_index"]): (o["marked"], o["note"]) for o in map(json.loads, path.read_text().splitlines())} if path.exists() else {}
+    listed.locator("option").nth(1).click()
+    expect(top(box)).to_contain_text("Task 0, sample 1")
+    box.get_by_role("button", name="Mark", exact=True).click()
+    expect(box.get_by_text("Saved in one/rollouts_marks.jsonl")).to_be_visible()
+    other_listed.locator("option").nth(9).click()
+    expect(top(other)).to_contain_text("Task 1, sample 3")
+    other.get_by_label("Note").fill("why <b>this</b>?")
+    other.get_by_label("Note").press("Enter")
+    expect(other.get_by_text("Saved in")).to_be_visible()
+    other_listed.locator("option").nth(1).click()
+    expect(other.get_by_role("button", name="Marked")).to_be_visible() # what the first notebook has marked
+    other.get_by_label("Note").fill("both")
+    other.get_by_label("Note").press("Enter")
+    expect(other_listed.locator("option").nth(1)).to_contain_text("*+")
+    box.get_by_role("button", name="Marked").click()
+    expect(box.get_by_label("Note")).to_have_value("both")
+    expect(box.get_by_role("button", name="Mark", exact=True)).to_be_visible()
+    assert marks() == {(0, 1): (False, "both"), (1, 3): (False, "why <b>this</b>?")}, marks()
+    box.get_by_label("marked or noted").check()
+    expect(status).to_contain_text("2 of 49 rollouts")
+    box.get_by_label("marked or noted").uncheck()
+    expect(status).to_contain_text("49 of 49 rollouts")
+
+
+@check
+def browse_export(suite):
+    "A selection is written as it stands in the run."
+    page, box, listed, status = reader(suite, 1)
+    box.get_by_label("Search").fill('"task 3:"')
+    expect(status).to_contain_text(f"{REPEATS} of 49")
+    box.get_by_label("Sort by").select_option("length")
+    box.get_by_label("descending").check()
+    expect(listed.locator("option").first).to_contain_text("93")
+    box.get_by_role("button", name="Export selection").click()
+    expect(box.get_by_text("6 rollouts were written to one/rollouts_selection_1.jsonl")).to_be_visible()
+    there = (suite.lab.made/"one"/"rollouts.jsonl").read_bytes().splitlines()
+    written = (suite.lab.made/"one"/"rollouts_selection_1.jsonl").read_bytes().splitlines()
+    assert written == [there[3*REPEATS + r] for r in reversed(range(REPEATS))]
+    box.get_by_label("Export to").fill("one/rollouts.jsonl")
+    box.get_by_role("button", name="Export selection").click()
+    expect(box.get_by_text("is there already. Give another name")).to_be_visible()
+
+
+@check
+def browse_compare(suite):
+    "Two runs task by task, the largest difference first, and a rollout of one against one of the other."
+    page, box, listed, status = reader(suite, 2)
+    box.get_by_role("button", name="Tasks", exact=True).click()
+    expect(status).to_contain_text("tasks")
+    solved = {t: ((t + 3) % (REPEATS + 1) - t % (REPEATS + 1))/REPEATS for t in range(TASKS)}
+    first = min(solved, key=lambda t: (-abs(solved[t]), t))
+    expect(listed.locator("option").first).to_contain_text(f"{solved[first]:+.3f}")
+    assert lines(listed)[0].split()[0] == str(first)
+    expect(box.locator(".widget-gridbox button")).to_have_count(2*REPEATS)
+    expect(box.locator(".widget-gridbox button").first).to_contain_text("one: sample 0")
+    expect(box.locator(".widget-gridbox button").last).to_contain_text("two: sample 5")
+    page.shoot("browser_two_runs", page.cell(2).locator(".jp-Cell-outputArea"))
+    box.get_by_role("button", name="Differences", exact=True).click()
+    expect(box.get_by_label("against").locator("option:checked")).to_contain_text("two: sample")
+    expect(box.locator(".gb-differences")).to_be_visible()
+
+
+@check
+def browse_bad_input(suite):
+    "No run, an empty one, one that is being written, one of other tasks: a sentence each."
+    page, *_ = reader(suite)
+    for index, sentence in ((3, "nothing: no rollouts.jsonl"), (4, "empty"), (5, "not written to its end"), (6, "task")):
+        output = page.cell(index).locator(".jp-Cell-outputArea")
+        expect(output).to_contain_text(sentence)
+        assert "Traceback" not in output.inner_text()
+    assert not page.problems()
+    page.unharmed()
+
+
+# The suite
+
+def chromium() -> str|None: return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def one_round(names: list, shots: Path, docs, work: Path) -> list: # names of checks that failed
+    "Every check once, in a JupyterLab and a browser that are begun for it."
+    from playwright.sync_api import expect, sync_playwright
+    globals()["expect"] = expect
+    expect.set_options(timeout=1000*LONG)
+    failed, lab = [], None
+    try:
+        start = time.monotonic()
+        lab = Lab(work)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+            suite = Suite(browser, lab, shots, docs)
+            print(f"JupyterLab on port {lab.port} and Chromium {browser.version} after {time.monotonic() - start:.1f} s", flush=True)
+            for name in names:
+                suite.facts, start = [], time.monotonic()
+                try: checks[name](suite)
+                except Exception as e:
+                    failed.append(name)
+                    print(f"FAILED  {name} ({time.monotonic() - start:.1f} s)\n{traceback.format_exc(limit=-3)}", flush=True)
+                    for i, page in enumerate(suite.pages.values()):
+                        with suppress(Exception): page.page.screenshot(path=shots/f"failed_{name.replace(' ', '_')}_{i}.png", timeout=10_000)
+                else: print(f"passed  {name} ({time.monotonic() - start:.1f} s{''.join(f'; {o}' for o in suite.facts)})", flush=True)
+            browser.close()
+    finally:
+        if lab:
+            lab.stop()
+            if failed: shutil.copy(lab.log_path, shots/"lab.log")
+    return failed
+
+
+def ended(number, frame): raise SystemExit(128 + number)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--to", type=Path, help="where the screenshots go; a temporary folder when not given")
+    parser.add_argument("--docs", type=Path, help="the folder of a built site (.ci/docs.py), whose pages are looked at too")
+    parser.add_argument("--only", metavar="NAME", help="only checks whose name holds this")
+    parser.add_argument("--repeat", type=int, default=1, help="how often the whole suite runs")
+    args = parser.parse_args()
+    if not chromium(): return print("browser suite: not run, since there is no Chromium here (chromium, chromium-browser or google-chrome)")
+    if not importlib.util.find_spec("playwright"): sys.exit("browser suite: Playwright is missing. Install it: pip install -c constraints.txt -e '.[dev,browser]'")
+    names = [o for o in checks if not args.only or args.only in o]
+    if not names: sys.exit(f"no check's name holds {args.only!r}. There are: {', '.join(checks)}")
+    if args.docs and not (args.docs/"index.html").exists(): sys.exit(f"{args.docs}: no index.html. Build the site: python .ci/docs.py --to {args.docs}")
+    shots = args.to or Path(tempfile.mkdtemp(prefix="gymenv_browser_"))
+    shots.mkdir(parents=True, exist_ok=True)
+    os.environ[MARK] = f"{os.getpid()}-{time.time()}"
+    signal.signal(signal.SIGTERM, ended)
+    passed, failed, start = 0, [], time.monotonic()
+    try:
+        for i in range(args.repeat):
+            if args.repeat > 1: print(f"round {i + 1}", flush=True)
+            work = Path(tempfile.mkdtemp(prefix="gymenv_lab_"))
+            try: broken = one_round(names, shots, args.docs, work)
+            finally:
+                end_all()
+                shutil.rmtree(work, ignore_errors=True)
+            failed += broken
+            passed += len(names) - len(broken)
+    finally: print(f"screenshots: {shots}")
+    print(f"{passed} passed, {len(failed)} failed in {time.monotonic() - start:.0f} s")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__": main()
