@@ -302,7 +302,7 @@ def play_samples(suite):
     responses = ground.get_by_label("Responses")
     expect(responses.locator("option")).to_have_count(7)
     lines = [o.replace("\u00a0", " ") for o in responses.locator("option").all_inner_texts()]
-    assert lines[0] == "what you wrote" and all(re.match(r"\d: reward [01]\.0 \| ", o) for o in lines[1:]), lines
+    assert lines[0] == "written by hand | mine" and all(re.match(r"\d: reward [01]\.0 \| ", o) for o in lines[1:]), lines
     for i in (2, 5):
         responses.select_option(index=i)
         expect(status).to_contain_text(f"Reward {lines[i].split()[2]}")
@@ -313,6 +313,7 @@ def play_samples(suite):
     expect(status).to_contain_text("Reward 1.0")
     ground.get_by_label("Turn 1").fill(f"<answer>{answer}</answer> or <answer>0</answer>")
     expect(status).to_contain_text("Reward 0.0")
+    expect(responses.locator("option").first).to_have_text("written by hand | mine")
     responses.select_option(index=0)
     expect(ground.get_by_label("Turn 1")).to_have_value("mine")
 
@@ -386,11 +387,10 @@ def message(text: str) -> dict: return dict(type="message", id="msg_0", role="as
 def asked(text: str, *names) -> dict: return dict(input=text, tools=[dict(type="function", name=o, parameters={}, strict=True) for o in names])
 
 
-def write_run(folder: Path, rows: list, failures=()):
+def write_run(folder: Path, **files):
     "The files of a run, as NeMo Gym writes them."
     folder.mkdir()
-    for name, some in (("rollouts", rows), ("rollouts_failures", failures)):
-        if some: (folder/f"{name}.jsonl").write_text("".join(json.dumps(o) + "\n" for o in some))
+    for name, rows in files.items(): (folder/f"{name}.jsonl").write_text("".join(json.dumps(o) + "\n" for o in rows))
 
 
 def made_run(folder: Path, num_tasks: int, num_repeats: int, words: int, seed: int):
@@ -405,8 +405,10 @@ def made_run(folder: Path, num_tasks: int, num_repeats: int, words: int, seed: i
                 items += [dict(type="function_call", id="fc_0", call_id="call_0", name="add" if r % 2 else "look_up", arguments='{"a": 17, "b": 25}', status="completed"), dict(type="function_call_output", call_id="call_0", output='{"result": 42}')]
             items.append(message(f"{text(words)} {'marvellous' if (t, r) in ((1, 2), (2, 0)) else ''} <answer>{t if reward else t + 1 + r}</answer>"))
             rows.append(dict(responses_create_params=asked(f"Task {t}: how much is {t} + 0? Answer in <answer> tags.", "add", "look_up"), expected_answer=t, reward=reward, response=response(*items, length=words + 10*r + t), _ng_task_index=t, _ng_rollout_index=r))
+    inputs = [{k: v for k, v in o.items() if k not in ("reward", "response")} for o in rows]
     failure = dict(responses_create_params=asked(f"Task {num_tasks}: a verifier that hangs."), expected_answer=0, _ng_task_index=num_tasks, _ng_rollout_index=0, _ng_failure_class="timeout", error="verify took over 10 s")
-    write_run(folder, rows, [failure])
+    inputs.append({k: v for k, v in failure.items() if k not in ("_ng_failure_class", "error")})
+    write_run(folder, rollouts=rows, rollouts_failures=[failure], rollouts_materialized_inputs=inputs)
 
 
 TASKS, REPEATS = 8, 6
@@ -462,7 +464,8 @@ def browse_search(suite):
 def browse_filter_and_sort(suite):
     "Filters go together; the list has the order that is asked for, and what is not known stands last."
     page, box, listed, status = reader(suite)
-    box.get_by_label("Outcome").select_option(index=[o.split(" ")[0] for o in box.get_by_label("Outcome").locator("option").all_inner_texts()].index("wrong"))
+    outcomes = [o.split()[0] for o in box.get_by_label("Outcome").locator("option").all_inner_texts()]
+    box.get_by_label("Outcome").select_option(index=outcomes.index("wrong"))
     wrong = sum(1 for t in range(TASKS) for r in range(REPEATS) if r >= t % (REPEATS + 1))
     expect(status).to_contain_text(f"{wrong} of 49 rollouts, mean reward 0.000")
     box.get_by_label("Tool").select_option("add")
@@ -616,7 +619,7 @@ def browse_compare(suite):
 def browse_bad_input(suite):
     "No run, an empty one, one that is being written, one of other tasks: a sentence each."
     page, *_ = reader(suite)
-    for index, sentence in ((3, "nothing: no rollouts.jsonl"), (4, "empty"), (5, "not written to its end"), (6, "task")):
+    for index, sentence in ((3, "nothing: no such file or folder"), (4, "empty"), (5, "not written to its end"), (6, "task")):
         output = page.cell(index).locator(".jp-Cell-outputArea")
         expect(output).to_contain_text(sentence)
         assert "Traceback" not in output.inner_text()
@@ -627,6 +630,12 @@ def browse_bad_input(suite):
 # The suite
 
 def chromium() -> str|None: return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def what_failed(error: Exception) -> str:
+    "The line of the check, and the beginning of the message: all of it has the whole page."
+    line = next((f"line {o.lineno}: {o.line}" for o in reversed(traceback.extract_tb(error.__traceback__)) if o.filename == __file__ and o.name != "one_round"), "")
+    return f"  {line}\n" + "\n".join(f"  {o[:300]}" for o in f"{type(error).__name__}: {error}".split("\nCall log")[0].splitlines()[:12])
 
 
 def one_round(names: list, shots: Path, docs, work: Path) -> list: # names of checks that failed
@@ -647,7 +656,7 @@ def one_round(names: list, shots: Path, docs, work: Path) -> list: # names of ch
                 try: checks[name](suite)
                 except Exception as e:
                     failed.append(name)
-                    print(f"FAILED  {name} ({time.monotonic() - start:.1f} s)\n{traceback.format_exc(limit=-3)}", flush=True)
+                    print(f"FAILED  {name} ({time.monotonic() - start:.1f} s)\n{what_failed(e)}", flush=True)
                     for i, page in enumerate(suite.pages.values()):
                         with suppress(Exception): page.page.screenshot(path=shots/f"failed_{name.replace(' ', '_')}_{i}.png", timeout=10_000)
                 else: print(f"passed  {name} ({time.monotonic() - start:.1f} s{''.join(f'; {o}' for o in suite.facts)})", flush=True)

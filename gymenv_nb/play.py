@@ -678,7 +678,7 @@ class PlayView:
     ):
         import ipywidgets as w
         self.w, self.ground, self.trials, self.trial, self.loading, self.sampling = w, ground, [], None, False, None
-        self.by_hand, self.kept, self.since = False, None, 0 # whether the boxes hold what was typed; that, when a sample took its place; changes before sampling
+        self.by_hand, self.kept, self.since = False, [], 0 # whether the boxes hold what was typed; (mode, texts) of what was, when a sample took its place; changes before sampling
         wide, style = w.Layout(width="99%"), dict(description_width="6em")
         self.tasks = w.Dropdown(options=[(ground.label(i), i) for i in range(len(ground.tasks))], value=None, description="Task", layout=wide, style=style)
         self.task_text = w.Textarea(description="Row (JSON)", layout=wide, style=style, rows=12)
@@ -702,7 +702,7 @@ class PlayView:
         self.test_note = w.HTML()
         title = w.HTML(STYLE + boxed(f"<b>{as_html(ground.env.name)}</b>: {as_html(ground.env.card.description)}"))
         self.view = w.VBox([title, self.tasks, self.written, self.prompt, w.HBox([self.policy, self.num, self.seed, self.sample_button, self.stop_button], layout=w.Layout(flex_flow="row wrap")), self.progress, self.samples,
-                            self.mode, self.before, self.turns, w.HBox([self.more_button, self.fewer_button, self.again_button]), self.state, self.verdict, self.printed, self.test_button, self.test_text, self.test_note])
+                            self.mode, self.before, self.turns, w.HBox([self.more_button, self.fewer_button, self.again_button, self.test_button], layout=w.Layout(flex_flow="row wrap")), self.test_text, self.test_note, self.state, self.verdict, self.printed])
         self.follower = Follower(self.verify, rest)
         self.tasks.observe(lambda _: self.choose_task(), "value")
         self.task_text.observe(lambda _: self.changed(), "value")
@@ -802,7 +802,7 @@ def choose_task(self: PlayView):
     text = json.dumps(self.ground.tasks[self.tasks.value], indent=1, ensure_ascii=False)
     if re.search("[\ud800-\udfff]", text): text = json.dumps(self.ground.tasks[self.tasks.value], indent=1)
     if len(text) > LONGEST_EDITED: return self.say(f"Task {self.tasks.value} has {len(text):,} characters, too many for a text box: choose another one.")
-    self.trials, self.kept, self.samples.options, self.samples.layout.display, self.progress.value = [], None, [], "none", ""
+    self.trials, self.kept, self.samples.options, self.samples.layout.display, self.progress.value = [], [], [], "none", ""
     self.set_turns(["" if self.mode.value == "text" else "[]"])
     self.task_text.value = text
     self.by_hand = False
@@ -862,7 +862,7 @@ def list_samples(self: PlayView):
     "The responses by number, reward and text."
     chosen, line = self.samples.value, lambda o: f"reward {o.reward!r}" if o.row else f"failed: {in_a_line(o.problem, 60)}"
     self.loading = True
-    self.samples.options = [*([("what you wrote", 0)] if self.kept else []), *((f"{i}: {line(o)} | {in_a_line(o.text, 120)}", i) for i, o in enumerate(self.trials, 1))]
+    self.samples.options = [*((f"written by hand | {in_a_line(' '.join(texts), 120)}", -i) for i, (_, texts) in enumerate(self.kept, 1)), *((f"{i}: {line(o)} | {in_a_line(o.text, 120)}", i) for i, o in enumerate(self.trials, 1))]
     self.samples.value, self.samples.layout.display = chosen, ""
     self.loading = False
     if chosen is None and self.trials and self.follower.changes == self.since: self.samples.value = 1 # unless something is being written
@@ -871,11 +871,13 @@ def list_samples(self: PlayView):
 def choose_sample(self: PlayView):
     "A sampled response in the boxes, with what came of it."
     if self.loading or self.samples.value is None: return
-    if self.by_hand and any(o.value not in ("", "[]") for o in self.boxes()):
-        self.kept = self.mode.value, [o.value for o in self.boxes()]
+    written = self.mode.value, [o.value for o in self.boxes()]
+    if self.by_hand and any(o not in ("", "[]") for o in written[1]) and written not in self.kept:
+        self.kept.append(written)
         self.list_samples()
-    trial = self.trials[self.samples.value - 1] if self.samples.value else None
-    mode, texts = self.forms_of(trial) if trial else self.kept
+    chosen = self.samples.value
+    trial = self.trials[chosen - 1] if chosen > 0 else None
+    mode, texts = self.forms_of(trial) if trial else self.kept[-chosen - 1]
     self.loading = True
     self.mode.value = mode
     if sum(map(len, texts)) > LONGEST_EDITED: texts, trial.note = [plain(o, 1000) for o in texts], "The response is too long for a text box: its beginning is shown, and editing verifies that alone."
