@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Use the guides and the widgets in a real JupyterLab, as a person would: Chromium opens, types, clicks, and reads what is shown.
 
-    python .ci/browser.py [--to FOLDER] [--docs FOLDER] [--only NAME] [--repeat 3]        after pip install -c constraints.txt -e '.[dev,browser]'
+    python .ci/browser.py [--to FOLDER] [--only NAME] [--repeat 3]        after pip install -c constraints.txt -e '.[dev,browser]'
 
 JupyterLab is started by `gymenv lab`, on 127.0.0.1 with settings of its own, and cannot reach the network. Each check has a name, a line and a time; the last line is `N passed, M failed`, and a failure
-ends with exit code 1, its screenshot and JupyterLab's log kept. `--to` keeps the screenshots in light and dark, `--docs` names a built site whose pages are looked at too. Without a Chromium it says so and ends well.
+ends with exit code 1, its screenshot and JupyterLab's log kept. `--to` keeps the screenshots in light and dark. Without a Chromium it says so and ends well.
 """
 import argparse
 import importlib.util
@@ -15,22 +15,22 @@ import re
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import urllib.request
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import psutil
+with suppress(ImportError): from playwright.sync_api import expect, sync_playwright # said in `main`
 
 root = Path(__file__).resolve().parent.parent
 MARK = "GYMENV_BROWSER_SUITE" # in the environment of every process that is begun here
-LONG = 25 # seconds that anything may take on a busy machine; a guide has twice as long
+LONG = 120 # seconds that anything may take on a busy machine; a guide has twice as long
 ARGUMENTS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage".split()
 checks = {}
 
@@ -106,8 +106,8 @@ def end_all():
 
 class Suite:
     "A browser, a JupyterLab, and what the checks share."
-    def __init__(self, browser, lab, shots: Path, docs):
-        self.browser, self.lab, self.shots, self.docs, self.pages, self.facts = browser, lab, shots, docs, {}, []
+    def __init__(self, browser, lab, shots: Path):
+        self.browser, self.lab, self.shots, self.pages, self.facts = browser, lab, shots, {}, []
         self.context = browser.new_context(viewport=dict(width=1400, height=1200)) # one for all pages, which have its cache
 
     def note(self, text: str): "Something to be said in the line of the check."; self.facts.append(text)
@@ -163,7 +163,6 @@ class Notebook:
 
     def run_cell(self, index: int): "Run one cell and wait for it."; self.page.evaluate(RUN_CELL, index)
     def cell(self, index: int): "What a code cell has."; return self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
-    def save(self): self.page.evaluate("async () => { await jupyterapp.commands.execute('docmanager:save') }")
 
     def unharmed(self):
         "Nothing of what was shown has done anything."
@@ -447,6 +446,7 @@ def everything(box, status):
     expect(status).to_contain_text(f"of {TASKS*REPEATS + 1} rollouts")
     expect(box.locator(".gb-list select option")).to_have_count(TASKS*REPEATS + 1)
     expect(box.locator(".gb-list select option").first).to_have_text(re.compile(r"^\s*0\s+0"))
+    box.get_by_label("Line").fill("1")
     expect(top(box)).to_contain_text("Task 0, sample 0")
     box.get_by_role("button", name="Conversation", exact=True).click()
     expect(box.locator(".gb-conversation")).to_be_visible()
@@ -576,16 +576,16 @@ def browse_marks(suite):
     expect(box.get_by_text("Saved in one/rollouts_marks.jsonl")).to_be_visible()
     other_listed.locator("option").nth(9).click()
     expect(top(other)).to_contain_text("Task 1, sample 3")
-    other.get_by_label("Note").fill("why <b>this</b>?")
-    other.get_by_label("Note").press("Enter")
+    other.get_by_label("Note", exact=True).fill("why <b>this</b>?")
+    other.get_by_label("Note", exact=True).press("Enter")
     expect(other.get_by_text("Saved in")).to_be_visible()
     other_listed.locator("option").nth(1).click()
     expect(other.get_by_role("button", name="Marked")).to_be_visible() # what the first notebook has marked
-    other.get_by_label("Note").fill("both")
-    other.get_by_label("Note").press("Enter")
+    other.get_by_label("Note", exact=True).fill("both")
+    other.get_by_label("Note", exact=True).press("Enter")
     expect(other_listed.locator("option").nth(1)).to_contain_text("*+")
     box.get_by_role("button", name="Marked").click()
-    expect(box.get_by_label("Note")).to_have_value("both")
+    expect(box.get_by_label("Note", exact=True)).to_have_value("both")
     expect(box.get_by_role("button", name="Mark", exact=True)).to_be_visible()
     assert marks() == {(0, 1): (False, "both"), (1, 3): (False, "why <b>this</b>?")}, marks()
     box.get_by_label("marked or noted").check()
@@ -657,10 +657,8 @@ def what_failed(error: Exception) -> str:
     return f"  {line}\n" + "\n".join(f"  {o[:300]}" for o in f"{type(error).__name__}: {error}".split("\nCall log")[0].splitlines()[:12])
 
 
-def one_round(names: list, shots: Path, docs, work: Path) -> list: # names of checks that failed
+def one_round(names: list, shots: Path, work: Path) -> list: # names of checks that failed
     "Every check once, in a JupyterLab and a browser that are begun for it."
-    from playwright.sync_api import expect, sync_playwright
-    globals()["expect"] = expect
     expect.set_options(timeout=1000*LONG)
     failed, lab = [], None
     try:
@@ -668,7 +666,7 @@ def one_round(names: list, shots: Path, docs, work: Path) -> list: # names of ch
         lab = Lab(work)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-            suite = Suite(browser, lab, shots, docs)
+            suite = Suite(browser, lab, shots)
             print(f"JupyterLab on port {lab.port} and Chromium {browser.version} after {time.monotonic() - start:.1f} s", flush=True)
             for name in names:
                 suite.facts, start = [], time.monotonic()
@@ -693,15 +691,13 @@ def ended(number, frame): raise SystemExit(128 + number)
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--to", type=Path, help="where the screenshots go; a temporary folder when not given")
-    parser.add_argument("--docs", type=Path, help="the folder of a built site (.ci/docs.py), whose pages are looked at too")
-    parser.add_argument("--only", metavar="NAME", help="only checks whose name holds this")
+    parser.add_argument("--only", metavar="NAME", action="append", default=[], help="only checks whose name holds this; may be given several times")
     parser.add_argument("--repeat", type=int, default=1, help="how often the whole suite runs")
     args = parser.parse_args()
     if not chromium(): return print("browser suite: not run, since there is no Chromium here (chromium, chromium-browser or google-chrome)")
     if not importlib.util.find_spec("playwright"): sys.exit("browser suite: Playwright is missing. Install it: pip install -c constraints.txt -e '.[dev,browser]'")
-    names = [o for o in checks if not args.only or args.only in o]
+    names = [o for o in checks if not args.only or any(p in o for p in args.only)]
     if not names: sys.exit(f"no check's name holds {args.only!r}. There are: {', '.join(checks)}")
-    if args.docs and not (args.docs/"index.html").exists(): sys.exit(f"{args.docs}: no index.html. Build the site: python .ci/docs.py --to {args.docs}")
     shots = args.to or Path(tempfile.mkdtemp(prefix="gymenv_browser_"))
     shots.mkdir(parents=True, exist_ok=True)
     os.environ[MARK] = f"{os.getpid()}-{time.time()}"
@@ -711,7 +707,7 @@ def main():
         for i in range(args.repeat):
             if args.repeat > 1: print(f"round {i + 1}", flush=True)
             work = Path(tempfile.mkdtemp(prefix="gymenv_lab_"))
-            try: broken = one_round(names, shots, args.docs, work)
+            try: broken = one_round(names, shots, work)
             finally:
                 end_all()
                 shutil.rmtree(work, ignore_errors=True)
