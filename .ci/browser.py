@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Use the guides and the widgets in a real JupyterLab, as a person would: Chromium opens, types, clicks, and reads what is shown.
 
-    python .ci/browser.py [--to FOLDER] [--only NAME] [--repeat 3]        after pip install -c constraints.txt -e '.[dev,browser]'
+    python .ci/browser.py [--to FOLDER] [--docs FOLDER] [--only NAME] [--repeat 3]        after pip install -c constraints.txt -e '.[dev,browser]'
 
 JupyterLab is started by `gymenv lab`, on 127.0.0.1 with settings of its own, and cannot reach the network. Each check has a name, a line and a time; the last line is `N passed, M failed`, and a failure
-ends with exit code 1, its screenshot and JupyterLab's log kept. `--to` keeps the screenshots in light and dark. Without a Chromium it says so and ends well.
+ends with exit code 1, its screenshot and JupyterLab's log kept. `--to` keeps the screenshots in light and dark, `--docs` names a built site whose pages are looked at too. Without a Chromium it says so and ends well.
 """
 import argparse
 import importlib.util
@@ -15,13 +15,14 @@ import re
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import urllib.request
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -30,7 +31,7 @@ with suppress(ImportError): from playwright.sync_api import expect, sync_playwri
 
 root = Path(__file__).resolve().parent.parent
 MARK = "GYMENV_BROWSER_SUITE" # in the environment of every process that is begun here
-LONG = 120 # seconds that anything may take on a busy machine; a guide has twice as long
+LONG = 60 # seconds that anything may take on a busy machine; a guide has twice as long
 ARGUMENTS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage".split()
 checks = {}
 
@@ -106,8 +107,8 @@ def end_all():
 
 class Suite:
     "A browser, a JupyterLab, and what the checks share."
-    def __init__(self, browser, lab, shots: Path):
-        self.browser, self.lab, self.shots, self.pages, self.facts = browser, lab, shots, {}, []
+    def __init__(self, browser, lab, shots: Path, docs):
+        self.browser, self.lab, self.shots, self.docs, self.pages, self.facts = browser, lab, shots, docs, {}, []
         self.context = browser.new_context(viewport=dict(width=1400, height=1200)) # one for all pages, which have its cache
 
     def note(self, text: str): "Something to be said in the line of the check."; self.facts.append(text)
@@ -162,7 +163,9 @@ class Notebook:
                 if o["output_type"] == "error" or o.get("name") == "stderr"]
 
     def run_cell(self, index: int): "Run one cell and wait for it."; self.page.evaluate(RUN_CELL, index)
+    def run_cell_soon(self, index: int): "Run one cell and go on."; self.page.evaluate(f"i => {{ ({RUN_CELL})(i) }}", index)
     def cell(self, index: int): "What a code cell has."; return self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
+    def save(self): self.page.evaluate("async () => { await jupyterapp.commands.execute('docmanager:save') }")
 
     def unharmed(self):
         "Nothing of what was shown has done anything."
@@ -646,6 +649,242 @@ def browse_bad_input(suite):
     page.unharmed()
 
 
+@check
+def browse_large(suite):
+    "With 8,000 rollouts, from a key to the list that is drawn: medians of five."
+    made_run(suite.lab.made/"large", 500, 16, 60, 1)
+    page, box, listed, status = reader(suite, 0, "browse_large", ["from gymenv_nb.all import *\nbrowse('large')"])
+    expect(status).to_contain_text("8,001 of 8,001 rollouts")
+    # from the event that the person makes until the list and what is said above it have changed and been drawn
+    page.page.evaluate("""() => { const box = document.querySelector('.gymenv-browse'); window.took = [];
+      window.watchOnce = () => new Promise(done => { let start = 0, timer = 0, last = 0;
+        const begun = () => { start = start || performance.now(); };
+        for (const name of ['input', 'change', 'click']) addEventListener(name, begun, { capture: true, once: true });
+        const seen = new MutationObserver(() => { if (!start) return; requestAnimationFrame(() => { last = performance.now(); }); clearTimeout(timer); timer = setTimeout(() => { seen.disconnect(); done(last - start); }, 700); });
+        seen.observe(box, { childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: ['title'] }); }); }""")
+    def took(act):
+        page.page.evaluate("() => { window.last = window.watchOnce(); }")
+        act()
+        return page.page.evaluate("() => window.last")
+    search = box.get_by_label("Search")
+    sorts, outcome = box.get_by_label("Sort by"), box.get_by_label("Outcome")
+    button = lambda name: (lambda: box.get_by_role("button", name=name, exact=True).click())
+    pairs = {"search": (lambda: search.fill("carry digit 17"), lambda: search.fill("")), "sort": (lambda: sorts.select_option("reward"), lambda: sorts.select_option("task")),
+             "filter": (lambda: outcome.select_option(index=1), lambda: outcome.select_option(index=0)), "tasks": (button("Tasks"), button("Rollouts")), "samples": (button("Samples of the task"), button("Conversation")), "differences": (button("Differences"), button("Conversation"))}
+    search.fill("carry") # texts are put together once, when the run is opened
+    expect(status).not_to_contain_text("8,001 of")
+    search.fill("")
+    expect(status).to_contain_text("8,001 of")
+    times = {}
+    for name, (there, back) in pairs.items():
+        for _ in range(5):
+            times.setdefault(name, []).append(took(there))
+            times.setdefault(f"{name} undone", []).append(took(back))
+    button("Tasks")()
+    expect(status).to_contain_text("501 tasks")
+    for _ in range(5):
+        times.setdefault("search in tasks", []).append(took(lambda: search.fill("carry digit")))
+        times.setdefault("search in tasks undone", []).append(took(lambda: search.fill("")))
+    medians = {k: statistics.median(v) for k, v in times.items()}
+    suite.note(", ".join(f"{k} {v:.0f} ms" for k, v in medians.items()))
+    page.unharmed()
+    suite.close("browse_large")
+
+
+# The live run
+
+@check
+def live_run(suite):
+    "A collection is watched, stopped, gone on with, and read again in the saved notebook."
+    cells = ["from gymenv_nb.all import collect", "run = collect('addition', num_repeats=16, tasks=200, to='live_run')", "print(len(run), 'rows')"]
+    write_notebook(suite.lab.made/"live.ipynb", cells)
+    page = suite.pages["live"] = Notebook(suite, "made/live.ipynb")
+    for i in (0, 1): page.run_cell_soon(i)
+    live = page.cell(1).locator(".gymenv-live")
+    head = live.locator("b").first
+    done = lambda: int(re.search(r"([\d,]+) of", head.inner_text())[1].replace(",", ""))
+    expect(head).to_contain_text("Collecting")
+    page.page.wait_for_function("() => { const m = document.querySelector('.gymenv-live b')?.textContent.match(/([\\d,]+) of/); return m && +m[1].replace(',', '') > 50 }")
+    page.cell(1).get_by_role("button", name="Stop").click()
+    expect(head).to_contain_text("Stopped at")
+    stopped = done()
+    page.run_cell_soon(2)
+    expect(page.cell(2)).to_contain_text(f"{stopped} rows")
+    page.shoot("live_run", page.cell(1).locator(".jp-Cell-outputArea"))
+    page.cell(1).get_by_role("button", name="Go on").click()
+    expect(head).to_contain_text("Complete: 3,200 of 3,200")
+    page.run_cell_soon(2)
+    expect(page.cell(2)).to_contain_text("3200 rows")
+    page.shoot("live_run_complete", page.cell(1).locator(".jp-Cell-outputArea"))
+    page.save()
+    saved = json.loads((suite.lab.made/"live.ipynb").read_text())["cells"][1]["outputs"]
+    assert any("Complete: 3,200 of 3,200" in "".join(o.get("data", {}).get("text/html", "")) for o in saved), "the saved notebook does not say what was collected"
+    assert sum(1 for _ in open(suite.lab.made/"live_run"/"rollouts.jsonl")) == 3200
+    assert not page.problems()
+    page.unharmed()
+    suite.close("live")
+
+
+# Texts that nobody vouches for
+
+SCRIPTS = "<script>window.hacked=1</script><img src=x onerror='window.hacked=2'><svg onload=window.hacked=3></svg><a href=\"javascript:window.hacked=4\">link</a></pre></div></option></select></textarea><style>body{display:none}</style><iframe srcdoc='<script>parent.hacked=5</script>'></iframe>"
+HOSTILE = SCRIPTS + "[link](javascript:window.hacked=6) \x1b[31mred\x1b[0m \u202ereversed\u202c \ud800 \x00 "
+HOSTILE_PLAY = f"""
+import json
+from gymenv_nb.all import play, FunctionPolicy
+from gymenv_nb.contract import BaseVerifyRequest, BaseVerifyResponse
+from gymenv_nb.environment import Card, Environment
+from gymenv_nb.resources import SimpleResourcesServer
+hostile = json.loads({json.dumps(json.dumps(HOSTILE))})
+whole = hostile.encode("utf-8", "replace").decode()
+class VerifyResponse(BaseVerifyResponse):
+    why: str
+class Hostile(SimpleResourcesServer):
+    async def verify(self, body: BaseVerifyRequest) -> VerifyResponse:
+        print(whole)
+        if body.response.output_text == "raise": raise ValueError(whole)
+        return VerifyResponse(**body.model_dump(), reward=0.5, why=whole)
+env = Environment(Hostile, [dict(responses_create_params=dict(input=whole), **{{"field<img src=x onerror=window.hacked=7>": whole}})], Card("hostile", "other", whole))
+play(env, [FunctionPolicy(lambda params: whole, name="bad<img src=x onerror=window.hacked=8>"), FunctionPolicy(lambda params: whole + "y"*1_000_000, name="long"), FunctionPolicy(lambda params: hostile, name="half")])"""
+
+
+def no_tags_in(widget, inner: str):
+    "Texts have become no elements."
+    found = widget.locator(inner).locator("script, iframe, a, svg, img").count()
+    assert found == 0, f"{found} elements came out of a text"
+
+
+@check
+def hostile_browse(suite):
+    "Rollouts that hold scripts, codes, half characters and a megabyte are texts in the browser, in its saved output and in the report."
+    made = suite.lab.made
+    def row(r, *items, **fields): return dict(responses_create_params=asked(f"{SCRIPTS}{HOSTILE}", "add"), reward=.5*r, response=response(*items, length=5), **fields, _ng_task_index=0, _ng_rollout_index=r)
+    call = [dict(type="function_call", id="fc", call_id=SCRIPTS, name=HOSTILE, arguments=HOSTILE, status="completed"), dict(type="function_call_output", call_id=SCRIPTS, output=HOSTILE)]
+    rows = [row(0, dict(type="reasoning", id="rs", summary=[dict(type="summary_text", text=HOSTILE)]), *call, message(HOSTILE), **{"why" + SCRIPTS: HOSTILE}), row(1, message(HOSTILE + "y"*1_000_000)), row(2, dict(type=SCRIPTS, text=HOSTILE))]
+    write_run(made/"hostile", rollouts=rows)
+    (made/"hostile"/"rollouts_marks.jsonl").write_text(json.dumps(dict(_ng_task_index=0, _ng_rollout_index=0, marked=True, note=SCRIPTS)) + "\n")
+    page, box, listed, status = reader(suite, 0, "hostile_browse", ["from gymenv_nb.all import *\nbrowse('hostile')", "found = profile('hostile')\nfound", "import os\nos.path.basename(report(found, 'hostile_report.html'))"])
+    expect(status).to_contain_text("3 of 3 rollouts")
+    expect(box.locator(".gb-assistant pre")).to_contain_text("<script>window.hacked=1</script>")
+    expect(box.locator(".gb-assistant pre")).to_contain_text("\u241b[31mred")
+    assert not any(o in box.inner_text() for o in "\x1b\u202e\x00")
+    expect(box.get_by_label("Note", exact=True)).to_have_value(SCRIPTS)
+    no_tags_in(box, ".gb-conversation")
+    listed.locator("option").nth(1).click()
+    expect(top(box)).to_contain_text("sample 1")
+    expect(box.locator(".gb-assistant pre")).to_contain_text("more characters)")
+    listed.locator("option").nth(2).click()
+    expect(top(box)).to_contain_text("sample 2")
+    no_tags_in(box, ".gb-conversation")
+    box.get_by_label("Search").fill("onerror='window.hacked=2'")
+    expect(status).to_contain_text("3 of 3 rollouts")
+    box.get_by_role("button", name="Samples of the task").click()
+    expect(box.locator(".gb-card").first).to_contain_text("<script>window.hacked=1</script>")
+    no_tags_in(box, ".widget-gridbox .gb-card")
+    box.get_by_role("button", name="Differences", exact=True).click()
+    expect(box.locator(".gb-differences")).to_contain_text("window.hacked")
+    no_tags_in(box, ".gb-differences")
+    page.shoot("hostile_browser", page.cell(0).locator(".jp-Cell-outputArea"))
+    page.unharmed()
+    page.save()
+    read_saved(suite, page, made/"hostile_browse.ipynb", "3 rollouts of 1 tasks")
+    shown = looked_at(suite, made/"hostile_report.html")
+    assert "<script>window.hacked=1</script>" in shown.locator("body").inner_text()
+    shown.close()
+    suite.close("hostile_browse")
+
+
+@check
+def hostile_play(suite):
+    "A task, a policy and a verifier that send scripts: texts in the playground and in its saved output."
+    page = suite.notebook("hostile_play", [HOSTILE_PLAY])
+    ground = page.cell(0)
+    status = ground.get_by_role("status")
+    expect(status).to_contain_text("Reward 0.5")
+    expect(status).to_contain_text("<script>window.hacked=1</script>")
+    expect(ground.locator(".gymenv-play pre").first).to_contain_text("<script>window.hacked=1</script>")
+    ground.get_by_label("Turn 1").fill("raise")
+    expect(status).to_contain_text("ValueError: <script>window.hacked=1</script>")
+    ground.get_by_label("Turn 1").fill("")
+    expect(status).to_contain_text("Reward 0.5")
+    for name, shown in (("bad<img src=x onerror=window.hacked=8>", "Reward 0.5"), ("long", "too long for a text box"), ("half", "surrogates not allowed")):
+        ground.get_by_label("Policy").fill(name)
+        ground.get_by_label("Policy").press("Tab")
+        ground.get_by_role("button", name="Sample", exact=True).click()
+        expect(ground.get_by_text("4 of 4 in")).to_be_visible()
+        expect(status).to_contain_text(shown)
+        ground.get_by_label("Responses").select_option(index=0)
+    no_tags_in(ground, ".gymenv-play")
+    page.shoot("hostile_playground", ground.locator(".jp-Cell-outputArea"))
+    page.unharmed()
+    page.save()
+    read_saved(suite, page, suite.lab.made/"hostile_play.ipynb", "policies: bad<img")
+    suite.close("hostile_play")
+
+
+def looked_at(suite, path: Path, scheme: str = "light"):
+    "A file as a page, which asks for nothing beside itself and its folder."
+    page = suite.browser.new_page(viewport=dict(width=1300, height=1000), color_scheme=scheme)
+    wrong = []
+    page.on("pageerror", lambda e: wrong.append(str(e)[:300]))
+    page.on("request", lambda o: None if o.url.startswith(("file:", "data:", "blob:")) else wrong.append(o.url[:200]))
+    page.on("requestfailed", lambda o: wrong.append(f"failed: {o.url[:200]}"))
+    page.goto(path.resolve().as_uri())
+    page.wait_for_load_state("load")
+    assert page.evaluate("() => window.hacked === undefined"), "a script in a text has run"
+    assert not wrong, wrong
+    return page
+
+
+def read_saved(suite, page, path: Path, sentence: str):
+    "A notebook that is read without its kernel, and as a page: a summary stands where the widget was, and no text has done anything."
+    saved = path.read_text()
+    assert not any(o in saved for o in "\x1b\u202e\x00")
+    cells = [dict(o) for o in json.loads(saved)["cells"] if o["cell_type"] == "code"]
+    texts = "".join("".join(o.get("data", {}).get("text/plain", "")) for o in cells[0]["outputs"])
+    assert sentence in texts, texts[:500]
+    page.errors.clear()
+    page.open()
+    page.unharmed()
+    html = path.with_suffix(".html")
+    subprocess.run([sys.executable, "-m", "jupyter", "nbconvert", "--log-level=ERROR", "--to", "html", "--embed-images", str(path), "--output", html.name], check=True, timeout=LONG)
+    text = re.sub(r"<script[^>]*\bsrc=[^>]*></script>", "", html.read_text()) # nbconvert's own pages load MathJax from elsewhere
+    text = re.sub(r"(?s)<script>.{0,200}(mathjax|MathJax|requirejs|mermaid).*?</script>|<script type=\"module\">.*?</script>", "", text)
+    html.write_text(text)
+    shown = looked_at(suite, html)
+    expect(shown.locator(".jp-OutputArea-output").first).to_contain_text(sentence)
+    shown.screenshot(path=suite.shots/f"{path.stem}_as_page.png")
+    shown.close()
+
+
+# Pages
+
+@check
+def report(suite):
+    "The page of a profile."
+    reader(suite)
+    page = suite.notebook("report", ["from gymenv_nb.all import *\nreport(profile('one'), 'report.html')"])
+    for scheme in ("light", "dark"):
+        shown = looked_at(suite, suite.lab.made/"report.html", scheme)
+        assert "rollouts" in shown.locator("body").inner_text()
+        shown.screenshot(path=suite.shots/f"report_{scheme}.png", full_page=True)
+        shown.close()
+    suite.close("report")
+
+
+@check
+def docs(suite):
+    "Three pages of the site, if it was built."
+    if not suite.docs: return suite.note("no site was given with --docs")
+    for name in ("index", "tutorials/first_environment", "09_profile"):
+        for scheme in ("light", "dark"):
+            shown = looked_at(suite, suite.docs/f"{name}.html", scheme)
+            expect(shown.locator("article h1")).to_be_visible()
+            assert shown.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than its window"
+            shown.screenshot(path=suite.shots/f"docs_{name.rpartition('/')[2]}_{scheme}.png")
+            shown.close()
+
+
 # The suite
 
 def chromium() -> str|None: return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -657,7 +896,7 @@ def what_failed(error: Exception) -> str:
     return f"  {line}\n" + "\n".join(f"  {o[:300]}" for o in f"{type(error).__name__}: {error}".split("\nCall log")[0].splitlines()[:12])
 
 
-def one_round(names: list, shots: Path, work: Path) -> list: # names of checks that failed
+def one_round(names: list, shots: Path, docs, work: Path) -> list: # names of checks that failed
     "Every check once, in a JupyterLab and a browser that are begun for it."
     expect.set_options(timeout=1000*LONG)
     failed, lab = [], None
@@ -666,7 +905,7 @@ def one_round(names: list, shots: Path, work: Path) -> list: # names of checks t
         lab = Lab(work)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-            suite = Suite(browser, lab, shots)
+            suite = Suite(browser, lab, shots, docs)
             print(f"JupyterLab on port {lab.port} and Chromium {browser.version} after {time.monotonic() - start:.1f} s", flush=True)
             for name in names:
                 suite.facts, start = [], time.monotonic()
@@ -691,6 +930,7 @@ def ended(number, frame): raise SystemExit(128 + number)
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--to", type=Path, help="where the screenshots go; a temporary folder when not given")
+    parser.add_argument("--docs", type=Path, help="the folder of a built site (.ci/docs.py), whose pages are looked at too")
     parser.add_argument("--only", metavar="NAME", action="append", default=[], help="only checks whose name holds this; may be given several times")
     parser.add_argument("--repeat", type=int, default=1, help="how often the whole suite runs")
     args = parser.parse_args()
@@ -698,6 +938,7 @@ def main():
     if not importlib.util.find_spec("playwright"): sys.exit("browser suite: Playwright is missing. Install it: pip install -c constraints.txt -e '.[dev,browser]'")
     names = [o for o in checks if not args.only or any(p in o for p in args.only)]
     if not names: sys.exit(f"no check's name holds {args.only!r}. There are: {', '.join(checks)}")
+    if args.docs and not (args.docs/"index.html").exists(): sys.exit(f"{args.docs}: no index.html. Build the site: python .ci/docs.py --to {args.docs}")
     shots = args.to or Path(tempfile.mkdtemp(prefix="gymenv_browser_"))
     shots.mkdir(parents=True, exist_ok=True)
     os.environ[MARK] = f"{os.getpid()}-{time.time()}"
@@ -707,7 +948,7 @@ def main():
         for i in range(args.repeat):
             if args.repeat > 1: print(f"round {i + 1}", flush=True)
             work = Path(tempfile.mkdtemp(prefix="gymenv_lab_"))
-            try: broken = one_round(names, shots, work)
+            try: broken = one_round(names, shots, args.docs, work)
             finally:
                 end_all()
                 shutil.rmtree(work, ignore_errors=True)

@@ -8,10 +8,10 @@ __all__ = ['LONGEST_SHOWN', 'NUMBERED', 'PICTURES', 'NOT_FIELDS', 'IDLE', 'RESTA
            'line_with', 'items_of', 'Step', 'Watched', 'Trial', 'Side', 'Bench', 'kernel_shell', 'with_cells', 'Heard',
            'Script', 'first_tasks', 'Playground', 'verify', 'policy_named', 'sample', 'stop', 'server_expression',
            'arguments', 'short_items', 'test_forms', 'episode_forms', 'as_test', 'boxed', 'milliseconds',
-           'problem_html', 'verdict_html', 'step_html', 'steps_html', 'prompt_html', 'Follower', 'started', 'rows_for',
-           'PlayView', 'boxes', 'set_turns', 'script', 'add_turn', 'remove_turn', 'change_mode', 'has_tools', 'changed',
-           'choose_task', 'verify_written', 'show', 'stop_sampling', 'begin_sampling', 'sample_now', 'list_samples',
-           'choose_sample', 'forms_of', 'make_test', 'Play', 'play']
+           'problem_html', 'verdict_html', 'step_html', 'steps_html', 'prompt_html', 'Follower', 'ended', 'started',
+           'rows_for', 'PlayView', 'boxes', 'set_turns', 'script', 'add_turn', 'remove_turn', 'change_mode',
+           'has_tools', 'changed', 'choose_task', 'verify_written', 'show', 'stop_sampling', 'begin_sampling',
+           'sample_now', 'list_samples', 'choose_sample', 'forms_of', 'make_test', 'Play', 'play']
 
 # %% ../nbs/12_play.ipynb #b2f2cd92
 import asyncio
@@ -654,7 +654,14 @@ class Follower:
 
     async def settled(self):
         "Wait until everything has been done."
-        while self.task and not self.task.done(): await asyncio.wait([self.task])
+        await ended(self.task)
+
+
+async def ended(
+    task, # from `started`, perhaps on another loop: a front end may have one widget's messages handled in a subshell of the kernel and another's in the main one
+):
+    "Wait for the end of a task; asyncio's own ways would not wake this loop when another one ends it."
+    while task and not task.done(): await asyncio.sleep(.01)
 
 
 def started(coroutine):
@@ -722,7 +729,7 @@ class PlayView:
         "Wait until what was set has been followed."
         await self.follower.settled()
         for o in (self.sampling, getattr(self, "testing", None)):
-            if o and not o.done(): await asyncio.wait([o])
+            await ended(o)
         await self.follower.settled()
 
 # %% ../nbs/12_play.ipynb #085f2e15
