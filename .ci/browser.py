@@ -657,7 +657,7 @@ def browse_large(suite):
     expect(status).to_contain_text("8,001 of 8,001 rollouts")
     # from the event that the person makes until the list and what is said above it have changed and been drawn
     page.page.evaluate("""() => { const box = document.querySelector('.gymenv-browse'); window.took = [];
-      window.watchOnce = () => new Promise(done => { let start = 0, timer = 0, last = 0;
+      window.watchOnce = () => new Promise((done, failed) => { let start = 0, timer = 0, last = 0; setTimeout(() => failed(new Error('nothing has changed for 10 s')), 10000);
         const begun = () => { start = start || performance.now(); };
         for (const name of ['input', 'change', 'click']) addEventListener(name, begun, { capture: true, once: true });
         const seen = new MutationObserver(() => { if (!start) return; requestAnimationFrame(() => { last = performance.now(); }); clearTimeout(timer); timer = setTimeout(() => { seen.disconnect(); done(last - start); }, 700); });
