@@ -930,9 +930,9 @@ class Play:
 
     def __repr__(self):
         ground = self.ground
-        lines = [f"{ground.env.name}: {ground.env.card.description}"]
+        lines = [f"{ground.env.name}: {in_a_line(ground.env.card.description, 300)}"]
         if self.view is None: lines.append("The playground has widgets, and they need a notebook (JupyterLab, Notebook, VS Code). In a terminal: await play(env).ground.verify(task, \"...\"), or .sample(task, num=4).")
-        lines += [f"policies: {', '.join(ground.policies)}", *([ground.problem] if ground.problem else []), f"{len(ground.tasks)} tasks" + (", the first of them:" if ground.tasks else ""), *(f"  {ground.label(i)}" for i in range(min(5, len(ground.tasks))))]
+        lines += [f"policies: {', '.join(in_a_line(o, 80) for o in ground.policies)}", *([plain(ground.problem, 500)] if ground.problem else []), f"{len(ground.tasks)} tasks" + (", the first of them:" if ground.tasks else ""), *(f"  {ground.label(i)}" for i in range(min(5, len(ground.tasks))))]
         return "\n".join(lines)
 
     def _repr_mimebundle_(self, **kwargs):
