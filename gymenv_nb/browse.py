@@ -8,8 +8,8 @@ __all__ = ['SEARCHED', 'MOST_WORDS', 'TABLE', 'NOT_RUN', 'SORTS', 'LINE_HEAD', '
            'parts_of_items', 'asked_and_answered', 'plain_text', 'search_terms', 'clean', 'having', 'word_differences',
            'marks_path', 'read_marks', 'held', 'write_mark', 'browser_table', 'marked_table', 'Browser',
            'failure_places', 'same_row', 'line_text', 'task_groups', 'shown', 'part_html', 'fields_html',
-           'conversation_html', 'differences_html', 'in_kernel', 'row_of_key', 'free_name', 'said_aloud', 'spaced',
-           'BrowserView', 'Sentence', 'browse']
+           'conversation_html', 'differences_html', 'row_of_key', 'free_name', 'said_aloud', 'spaced', 'BrowserView',
+           'Sentence', 'browse']
 
 # %% ../nbs/12_browse.ipynb #3e76a531
 import difflib
@@ -29,7 +29,7 @@ from .compare import compare
 from .contract import ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of, row_of
 from .plots import visible
 from .profile import answers_of, outcomes_of
-from .rollouts import write_whole
+from .rollouts import in_kernel, write_whole
 
 # %% ../nbs/12_browse.ipynb #b1aad54d
 def part_text(
@@ -516,13 +516,6 @@ MOST_SAMPLES = 64 # of a task, side by side
 SHORT_SAMPLE = 600 # characters of a response on its card
 ANY = (None,) # choices are tuples: a list box takes None for no choice
 VIEWS = "Conversation", "Samples of the task", "Differences"
-
-
-def in_kernel() -> bool:
-    "Whether this runs in a Jupyter kernel, which can show widgets."
-    if "ipykernel" not in sys.modules: return False
-    from IPython import get_ipython
-    return getattr(get_ipython(), "kernel", None) is not None
 
 
 def row_of_key(
