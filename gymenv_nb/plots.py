@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['BLUE', 'ORANGE', 'GREY', 'THEME', 'ARM_STYLES', 'OTHER_STYLES', 'DRAWINGS', 'LONGEST_SHOWN', 'MOST_ITEMS',
-           'CONTROL_PICTURES', 'PAGE_HEAD', 'REPORT', 'figure', 'draw_rewards', 'plot_rewards', 'draw_solve_rates',
-           'plot_solve_rates', 'draw_pass_at_k', 'plot_pass_at_k', 'draw_length', 'plot_length', 'draw_signal',
-           'plot_signal', 'draw_outcomes', 'plot_outcomes', 'draw_tools', 'plot_tools', 'draw_pairs',
-           'draw_differences', 'plot_comparison', 'arms_of', 'draw_evaluations', 'draw_steps', 'training_drawings',
-           'plot_training', 'drawings', 'plot', 'png', 'save_plots', 'visible', 'response_parts', 'flat_settings',
-           'task_rows', 'rollout_rows', 'between', 'report_tables', 'report']
+           'CONTROL_PICTURES', 'PAGE_HEAD', 'PAGE_PLOTS', 'PAGE_TABLES', 'REPORT', 'figure', 'draw_rewards',
+           'plot_rewards', 'draw_solve_rates', 'plot_solve_rates', 'draw_pass_at_k', 'plot_pass_at_k', 'draw_length',
+           'plot_length', 'draw_signal', 'plot_signal', 'draw_outcomes', 'plot_outcomes', 'draw_tools', 'plot_tools',
+           'draw_pairs', 'draw_differences', 'plot_comparison', 'arms_of', 'draw_evaluations', 'draw_steps',
+           'training_drawings', 'plot_training', 'drawings', 'plot', 'png', 'save_plots', 'visible', 'response_parts',
+           'flat_settings', 'task_rows', 'rollout_rows', 'between', 'report_tables', 'report']
 
 # %% ../nbs/11_plots.ipynb #6a332fdc
 import base64
@@ -501,6 +501,19 @@ pre { margin: .15rem 0 0; padding: .5rem .75rem; background: var(--raised); bord
 """
 
 
+PAGE_PLOTS = """<div class="plots">
+{% for name, image in plots %}<img alt="{{ name }}" src="data:image/png;base64,{{ image }}">
+{% endfor %}</div>
+"""
+PAGE_TABLES = """{% for heading, remark, names, rows in tables %}<h2>{{ heading }}</h2>
+{% if remark %}<p>{{ remark }}</p>{% endif %}
+<div class="wide"><table><thead><tr>{% for name in names %}<th{% if not loop.first %} class="number"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead>
+{% for row in rows %}<tr>{% for cell in row %}<td{% if not loop.first %} class="number"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table></div>
+{% endfor %}
+"""
+
+
 REPORT = PAGE_HEAD + """<body>
 <h1>Reward profile<br><span class="quiet">{{ title }}</span></h1>
 <table class="headline">
@@ -509,17 +522,7 @@ REPORT = PAGE_HEAD + """<body>
 {% for note in notes %}<p class="note"><b>Note:</b> {{ note }}</p>
 {% endfor %}
 <h2>Plots</h2>
-<div class="plots">
-{% for name, image in plots %}<img alt="{{ name }}" src="data:image/png;base64,{{ image }}">
-{% endfor %}</div>
-
-{% for heading, remark, names, rows in tables %}<h2>{{ heading }}</h2>
-{% if remark %}<p>{{ remark }}</p>{% endif %}
-<div class="wide"><table><thead><tr>{% for name in names %}<th{% if not loop.first %} class="number"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead>
-{% for row in rows %}<tr>{% for cell in row %}<td{% if not loop.first %} class="number"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table></div>
-{% endfor %}
-
+""" + PAGE_PLOTS + "\n" + PAGE_TABLES + """
 {% for heading, tasks in task_tables %}<h2>{{ heading }}</h2>
 <div class="wide tasks"><table><thead><tr><th>task</th><th>prompt</th><th class="number">mean reward</th><th class="number">solved</th><th class="number">output tokens</th><th class="number">truncated</th></tr></thead>
 {% for t in tasks %}<tr><td>{{ t.task }}</td><td>{{ t.prompt }}</td><td class="number">{{ t.reward }}</td><td class="number">{{ t.solved }}</td><td class="number">{{ t.tokens }}</td><td class="number">{{ t.truncated }}</td></tr>

@@ -37,7 +37,7 @@ from .compare import Comparison, compare
 from .contract import ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of
 from .environment import Environment, load_environment
 from .estimates import Interval, clustered_mean
-from .plots import PAGE_HEAD, between, figure, flat_settings, plot_training, png, training_drawings, visible
+from .plots import PAGE_HEAD, PAGE_PLOTS, PAGE_TABLES, between, figure, flat_settings, plot_training, png, training_drawings, visible
 from .policy import TransformersPolicy, as_request, load_tokenizer, model_folder, policy as policy_named
 from .profile import percent, profile
 from .rollouts import Appender, Collection, collect, cut_torn_line, differences, locked, progress_bar, read_lines, span, versions, write_whole
@@ -1100,16 +1100,7 @@ PAGE = PAGE_HEAD + """<body>
 {% for note in notes %}<p class="note"><b>{{ note[0] }}:</b> {{ note[1] }}</p>
 {% endfor %}
 <h2>Curves</h2>
-<div class="plots">
-{% for name, image in plots %}<img alt="{{ name }}" src="data:image/png;base64,{{ image }}">
-{% endfor %}</div>
-{% for heading, remark, names, rows in tables %}<h2>{{ heading }}</h2>
-{% if remark %}<p>{{ remark }}</p>{% endif %}
-<div class="wide"><table><thead><tr>{% for name in names %}<th{% if not loop.first %} class="number"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead>
-{% for row in rows %}<tr>{% for cell in row %}<td{% if not loop.first %} class="number"{% endif %}>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table></div>
-{% endfor %}
-<h2>Settings</h2>
+""" + PAGE_PLOTS + """""" + PAGE_TABLES + """<h2>Settings</h2>
 <table class="settings">{% for name, value in settings %}<tr><th>{{ name }}</th><td>{{ value }}</td></tr>
 {% endfor %}</table>
 </body>
