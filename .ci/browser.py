@@ -656,12 +656,11 @@ def browse_large(suite):
     page, box, listed, status = reader(suite, 0, "browse_large", ["from gymenv_nb.all import *\nbrowse('large')"])
     expect(status).to_contain_text("8,001 of 8,001 rollouts")
     # from the event that the person makes until the list and what is said above it have changed and been drawn
-    page.page.evaluate("""() => { const box = document.querySelector('.gymenv-browse'); window.took = [];
-      window.watchOnce = () => new Promise((done, failed) => { let start = 0, timer = 0, last = 0; setTimeout(() => failed(new Error('nothing has changed for 10 s')), 10000);
+    page.page.evaluate("""() => { window.watchOnce = () => new Promise((done, failed) => { let start = 0, timer = 0, last = 0; setTimeout(() => failed(new Error('nothing has changed for 10 s')), 10000);
         const begun = () => { start = start || performance.now(); };
         for (const name of ['input', 'change', 'click']) addEventListener(name, begun, { capture: true, once: true });
-        const seen = new MutationObserver(() => { if (!start) return; requestAnimationFrame(() => { last = performance.now(); }); clearTimeout(timer); timer = setTimeout(() => { seen.disconnect(); done(last - start); }, 700); });
-        seen.observe(box, { childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: ['title', 'class', 'style'] }); }); }""")
+        const seen = new MutationObserver(found => { if (!start || !found.some(o => (o.target.closest ? o.target : o.target.parentElement)?.closest('.gymenv-browse'))) return; requestAnimationFrame(() => { last = performance.now(); }); clearTimeout(timer); timer = setTimeout(() => { seen.disconnect(); done(last - start); }, 700); });
+        seen.observe(document.body, { childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: ['title', 'class', 'style'] }); }); }""")
     def took(act):
         page.page.evaluate("() => { window.last = window.watchOnce(); }")
         act()
@@ -677,6 +676,9 @@ def browse_large(suite):
     expect(status).to_contain_text("8,001 of")
     times = {}
     for name, (there, back) in pairs.items():
+        if name == "samples": # which grouping by task has already switched to
+            button("Conversation")()
+            expect(box.locator(".gb-conversation")).to_be_visible()
         for _ in range(5):
             times.setdefault(name, []).append(took(there))
             times.setdefault(f"{name} undone", []).append(took(back))
