@@ -8,9 +8,9 @@ __all__ = ['LIBRARIES', 'CELLS', 'NEMO_GYM_MCP_SESSION_TOKEN_HEADER', 'NEMO_GYM_
            'BaseResourcesServerConfig', 'BaseServer', 'SimpleServer', 'BaseResourcesServer', 'SimpleResourcesServer',
            'BaseResponsesAPIAgentConfig', 'BaseResponsesAPIAgent', 'SimpleResponsesAPIAgent', 'is_kind', 'is_own',
            'client_for', 'server_of', 'verify_request_type', 'is_library', 'place_of', 'last_line', 'error_text',
-           'Reply', 'failed', 'in_process_app', 'PlainRoute', 'plain_route', 'plain_routes', 'json_reply', 'Session',
-           'response_of', 'jsonable', 'verify', 'verified', 'is_seeded', 'reward', 'call_tool', 'web_app', 'DirectApp',
-           'serve_app', 'serve', 'MCPSessionError', 'MCPServerMetadata', 'gym_tool', 'TokenMiddleware',
+           'Reply', 'failed', 'in_process_app', 'json_bytes', 'PlainRoute', 'plain_route', 'plain_routes', 'json_reply',
+           'Session', 'response_of', 'jsonable', 'verify', 'verified', 'is_seeded', 'reward', 'call_tool', 'web_app',
+           'DirectApp', 'serve_app', 'serve', 'MCPSessionError', 'MCPServerMetadata', 'gym_tool', 'TokenMiddleware',
            'MCPResourcesServer', 'call_over_mcp', 'mcp_tools']
 
 # %% ../nbs/02_resources.ipynb #02db32f3
@@ -35,6 +35,7 @@ from fastapi.datastructures import DefaultPlaceholder
 from fastapi.encoders import jsonable_encoder
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.middleware.sessions import SessionMiddleware
@@ -42,7 +43,7 @@ from starlette.routing import Match, Route
 
 from .contract import (
     SESSION_ID_KEY, AggregateMetrics, AggregateMetricsRequest, BaseMultiRewardVerifyResponse, BaseRunRequest, BaseSeedSessionRequest,
-    BaseSeedSessionResponse, BaseVerifyRequest, BaseVerifyResponse, GymenvError, NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming, describe_errors, items_response, row_of, text_response)
+    BaseSeedSessionResponse, BaseVerifyRequest, BaseVerifyResponse, GymenvError, NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming, describe_errors, items_response, line_of, row_of, text_response)
 from .clients import ServerClient, get_first_server_config_dict, get_global_config_dict
 from .metrics import AggregateMetricsMixin, compute_aggregate_metrics
 
@@ -327,6 +328,13 @@ def in_process_app(
     return app, app.build_middleware_stack()
 
 # %% ../nbs/02_resources.ipynb #3ff7734e
+def json_bytes(
+    value, # JSON-able
+) -> bytes: # as the framework writes it, but for halves of surrogate pairs: it has no way to write them, and here they are escaped
+    "A value as JSON. Raises ValueError for NaN and infinity."
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(errors="backslashreplace")
+
+
 @dataclass
 class PlainRoute:
     "A route whose handler takes a body, and perhaps the request, and nothing else."
@@ -351,11 +359,12 @@ class PlainRoute:
         try:
             value = await (self.call(**arguments) if self.waits else run_in_threadpool(self.call, **arguments))
             if isinstance(value, Response): return Reply(value.status_code, value.body) if hasattr(value, "body") else failed(TypeError(f"{type(value).__name__}: a stream is no answer"))
-            if self.returned is None: return Reply(200, json.dumps(jsonable_encoder(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode())
+            if self.returned is None: return Reply(200, json_bytes(jsonable_encoder(value)))
             try: value = self.returned.validate_python(value, from_attributes=True)
             except ValidationError as e: raise ResponseValidationError(e.errors(include_url=False), body=value) from None
-            return Reply(200, self.returned.dump_json(value, by_alias=True))
-        except HTTPException as e: return Reply(e.status_code, json.dumps(dict(detail=e.detail), ensure_ascii=False, separators=(",", ":")).encode())
+            try: return Reply(200, self.returned.dump_json(value, by_alias=True))
+            except PydanticSerializationError: return Reply(200, line_of(self.returned.dump_python(value, mode="json", by_alias=True))[:-1]) # half of a surrogate pair
+        except HTTPException as e: return Reply(e.status_code, json_bytes(dict(detail=e.detail)))
         except Exception as e: return failed(e)
 
 # %% ../nbs/02_resources.ipynb #30a36384
