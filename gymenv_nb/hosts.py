@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PLAIN', 'UNCOPIED', 'LOOKED_AT', 'OWN', 'GRACE', 'FRAME', 'NEWS', 'CLOSED_IN_COPIES', 'uncopied', 'bound_here',
            'host_kind', 'CallTimeout', 'Marks', 'Marked', 'is_users', 'users_line', 'waits_at', 'threads_at', 'in_dump',
-           'Runner', 'Frames', 'Said', 'host_process', 'zygote_process', 'Zygote', 'HostLost', 'Call', 'Host',
-           'ProcessHost', 'ThreadHost', 'HostedSession', 'cores', 'Hosts']
+           'Runner', 'Frames', 'Said', 'host_process', 'end_with_parent', 'parent_process', 'zygote_process', 'Zygote',
+           'HostLost', 'Call', 'Host', 'ProcessHost', 'ThreadHost', 'HostedSession', 'cores', 'Hosts']
 
 # %% ../nbs/07_hosts.ipynb #acb773fa
 import asyncio
@@ -320,9 +320,34 @@ def host_process(server, connection: socket.socket, stack: int, slot: int, marks
 
 NEWS = 64 # bytes of a message from the zygote
 
+
+def end_with_parent():
+    "Let this process be killed when its parent ends."
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0) # PR_SET_PDEATHSIG
+
+
+def parent_process(tell: int, handles: list): # tell: a file that takes the host's process id; handles: the host's, which this process is not to hold
+    "Make a host's process, wait for it, and end as it has ended; returns in the host. Code that kills its parent kills this one, and with it its own host alone."
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    end_with_parent()
+    pid = os.fork()
+    if not pid:
+        os.close(tell)
+        end_with_parent()
+        return
+    os.write(tell, str(pid).encode())
+    for o in (tell, *handles): os.close(o)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code < 0:
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0) # PR_SET_DUMPABLE: one core dump is enough
+        if -code != signal.SIGKILL: signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(max(0, code))
+
 # %% ../nbs/07_hosts.ipynb #5b2d462e
 def zygote_process(server, control: socket.socket, marks: Marks):
-    "Make a host's process for each socket that comes, and tell how each ends; end them all when nobody is there any more."
+    "Make a host's process, and a parent for it, for each socket that comes, and tell how each ends; end them all when nobody is there any more."
     os.setsid()
     asyncio._set_running_loop(None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -331,33 +356,36 @@ def zygote_process(server, control: socket.socket, marks: Marks):
     for o in (woken, wake): o.setblocking(False)
     signal.set_wakeup_fd(wake.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    alive = set()
+    alive = {} # parent of a host to the host
     while True:
         for o in select.select([control, woken], [], [])[0]:
             if o is woken:
                 woken.recv(4096)
                 while alive:
-                    pid, status = os.waitpid(-1, os.WNOHANG)
-                    if not pid: break
-                    alive.discard(pid)
-                    try: control.sendall(marshal.dumps(("ended", pid, status)).ljust(NEWS, b"\0"))
+                    parent, status = os.waitpid(-1, os.WNOHANG)
+                    if not parent: break
+                    try: control.sendall(marshal.dumps(("ended", alive.pop(parent), status)).ljust(NEWS, b"\0"))
                     except OSError: pass
                 continue
             try: data, handles, *_ = socket.recv_fds(control, 4, 2)
             except OSError: data = b""
             if not data:
-                for pid in alive:
-                    for kill in (os.killpg, os.kill):
-                        try: kill(pid, signal.SIGKILL)
+                for parent, pid in alive.items():
+                    for kill, o in ((os.killpg, pid), (os.kill, parent)):
+                        try: kill(o, signal.SIGKILL)
                         except OSError: pass
                 os._exit(0)
-            if pid := os.fork():
-                alive.add(pid)
-                for o in handles: os.close(o)
+            told, tell = os.pipe()
+            if parent := os.fork():
+                os.close(tell)
+                alive[parent] = pid = int(os.read(told, 16) or parent)
+                for o in (told, *handles): os.close(o)
                 control.sendall(marshal.dumps(("made", pid, FRAME.unpack(data)[0])).ljust(NEWS, b"\0"))
                 continue
             signal.set_wakeup_fd(-1)
             for end in (control, woken, wake): end.close()
+            os.close(told)
+            parent_process(tell, handles)
             host_process(server, socket.socket(fileno=handles[0]), handles[1], FRAME.unpack(data)[0], marks)
             os._exit(0)
 
@@ -424,7 +452,7 @@ class Host:
     def __init__(self, hosts, slot: int):
         self.hosts, self.slot = hosts, slot
         self.calls, self.order, self.unbegun, self.waiting = {}, deque(), set(), deque() # under way; sent and not begun, in order, and their numbers; of its sessions, not sent
-        self.window, self.ready, self.stands, self.retired, self.interrupted = 1, False, False, False, None
+        self.window, self.ready, self.stands, self.retired, self.interrupted, self.useful = 1, False, False, False, None, False
 
     def room(self) -> bool: return self.ready and not self.stands and not self.retired and len(self.order) < self.window
 
@@ -451,7 +479,7 @@ class Host:
 
     def told(self, what: str, *values):
         "Something has happened on the host."
-        self.stands = False
+        self.stands, self.useful = False, True
         if what == "reply":
             number, reply = values
             self.begun(number)
@@ -470,7 +498,7 @@ class Host:
         self.stands = stands
         if not limit or number not in self.calls or seconds <= limit: return
         if self.interrupted != number:
-            self.interrupted = number
+            self.interrupted, self.useful = number, True
             self.hosts.marks.interrupt(self.slot, number)
             self.interrupt()
         elif seconds > limit + GRACE:
@@ -523,7 +551,9 @@ class ProcessHost(Host):
         if self not in self.hosts.alive: return
         number, _ = self.hosts.marks.now(self.slot)
         if self.pid: self.kill(signal.SIGKILL) # what it has started
-        if call := self.calls.pop(number, None): self.hosts.blame(call, self.pid)
+        if call := self.calls.pop(number, None):
+            self.useful = True
+            self.hosts.blame(call, self.pid)
         self.hosts.lost(self)
 
 # %% ../nbs/07_hosts.ipynb #d2df191e
@@ -604,6 +634,7 @@ class Hosts:
     "Where the calls of one server run. Make it, use it and `close` it on one event loop."
     MOST = max(8, 4*cores()) # hosts, those that stand still counted
     TICK, STANDS = .05, .1 # seconds between two looks, and after which a step counts as standing still
+    FUTILE = 10 # hosts in a row that may end before they have begun anything
 
     def __init__(self,
         server, # a resources server
@@ -617,6 +648,7 @@ class Hosts:
         self.zygote = (zygote or Zygote(server)) if self.bound else None
         self.marks = self.zygote.marks if self.bound else Marks()
         self.alive, self.waiting, self.sessions, self.numbers, self.closed = [], deque(), {}, 0, False
+        self.broken, self.futile = "", 0 # why there can be no more hosts; those in a row that came to nothing
         self.taken, self.slots, self.ends, self.blamed = set(), {}, {}, {} # slots in use; process to its slot, to how it ended, to calls that ended it
         if self.bound: self.loop.add_reader(self.zygote.control, self.heard)
         self.start()
@@ -629,16 +661,22 @@ class Hosts:
 
     def start(self):
         "One host more."
+        if self.broken: return self.refuse()
         free = next((o for o in range(self.marks.hosts) if o not in self.taken), None)
         if free is None: return
         self.taken.add(free)
         self.marks.end(free)
-        self.alive.append((ProcessHost if self.bound else ThreadHost)(self, free))
+        try: self.alive.append((ProcessHost if self.bound else ThreadHost)(self, free))
+        except ConnectionError: self.taken.discard(free) # the zygote is gone, and that is heard in a moment
 
     def heard(self):
         "The zygote says which process it has made, or how one has ended."
         news = self.zygote.hear()
-        if news is None: self.loop.remove_reader(self.zygote.control); return
+        if news is None:
+            self.loop.remove_reader(self.zygote.control)
+            self.broken = "the process from which its hosts are made was ended"
+            for host in list(self.alive): host.end()
+            return self.refuse()
         what, pid, value = news
         if what == "made":
             self.slots[pid] = value
@@ -658,6 +696,7 @@ class Hosts:
         session.calls += 1
         call = Call(self.numbers, session, path, data, self.loop.create_future())
         if session.host is not None and session.host not in self.alive: raise HostLost
+        if self.broken: return self.no_host()
         (self.waiting if session.host is None else session.host.waiting).append(call)
         self.feed()
         try: return await call.future
@@ -690,6 +729,13 @@ class Hosts:
             if call.session.calls == 1: call.session.number = self.numbers
             self.waiting.appendleft(call)
 
+    def no_host(self) -> Reply: return Reply(500, b"", said=self.broken, failure="ended")
+
+    def refuse(self):
+        "Answer what waits for a host, when there will be none."
+        for call in self.waiting: self.settle(call, self.no_host())
+        self.waiting.clear()
+
     def died(self, pid: int | None) -> Reply: return Reply(500, b"", said=f"its process {self.ends.get(pid, 'ended')}", failure="ended")
 
     def blame(self, call: Call, pid: int | None):
@@ -705,6 +751,9 @@ class Hosts:
             if call.number in host.unbegun or call in host.waiting: self.again(call, host)
             elif not call.future.done(): call.future.set_exception(HostLost())
         host.calls.clear(); host.waiting.clear()
+        self.futile = 0 if host.useful else self.futile + 1
+        if self.futile == self.FUTILE: self.broken = f"{self.futile} processes in a row ended before they had begun anything"
+        if self.broken: self.refuse()
         if not self.alive and not self.closed: self.start()
         self.feed()
 
