@@ -5,22 +5,22 @@
 # %% auto #0
 __all__ = ['VERSIONS', 'NEMO_GYM_NAMES', 'ONLY_IN', 'SHARED_ROOMS', 'TRAVELLING_ROOMS', 'LINE_LENGTH', 'VERIFY_TEST_NAMES',
            'EPISODE_TEST_NAMES', 'TEST_MODULES', 'RESERVED_NAMES', 'TEST_HELPERS', 'VERIFY_HELPERS', 'EPISODE_HELPERS',
-           'RECORDED_CLIENT', 'TEST_OF_EPISODES', 'TEST_OF_FIXTURE', 'TEST_OF_ROLLOUTS', 'BROUGHT_BY_NEMO_GYM',
-           'FIXTURE_SERVER', 'FIXTURE_REPLAY', 'FIXTURE', 'SPDX', 'COMMANDS', 'RUFF_RULES', 'MANIFEST',
-           'DATA_GITIGNORE', 'CACHES', 'NUM_EXAMPLES', 'Import', 'Piece', 'names_of', 'quoted_names', 'changed_names',
-           'imports_of', 'parse', 'pieces', 'closure', 'check_defined', 'check_version', 'nemo_gym_name',
-           'nemo_gym_import', 'section', 'import_lines', 'header', 'module_source', 'rewrite_imports', 'room_pieces',
-           'room_sources', 'executed_cells', 'kernel_names', 'live_notebook', 'check_same', 'environment_cells',
-           'indent', 'last_sentence', 'defined_for_tests', 'TestCell', 'without_imports', 'function_names', 'own_tests',
-           'config_settings', 'server_names', 'config_source', 'config_import', 'tests_source', 'json_literal',
-           'docstring', 'config_yaml', 'rounded', 'spread', 'example_metrics', 'modules_of', 'own_extras',
-           'requirements', 'written_fields', 'field_of', 'task_data_source', 'check_task_data', 'Cases', 'Values',
-           'plain_assertion', 'plain_assertions', 'recorded_response', 'verifier_cases', 'takes_body_alone',
-           'fixture_source', 'licensing', 'manifest_yaml', 'turns_of', 'verified_again', 'recorded_answers',
-           'verification_logic', 'tool_list', 'prose', 'quote', 'license_of', 'readme', 'tidy', 'file_hashes',
-           'check_target', 'added', 'put_in_place', 'Export', 'Code', 'export_code', 'app_source', 'policy_name',
-           'rollouts_of_policy', 'rollouts_of_run', 'check_fields', 'jsonl', 'environment_texts', 'folder_texts',
-           'write_folder', 'export']
+           'RECORDED_CLIENT', 'TEST_OF_EPISODES', 'TEST_OF_FIXTURE', 'TEST_OF_CASES', 'TEST_OF_ROLLOUTS',
+           'BROUGHT_BY_NEMO_GYM', 'FIXTURE_SERVER', 'FIXTURE_REPLAY', 'FIXTURE', 'SPDX', 'COMMANDS', 'RUFF_RULES',
+           'MANIFEST', 'DATA_GITIGNORE', 'CACHES', 'NUM_EXAMPLES', 'Import', 'Piece', 'names_of', 'quoted_names',
+           'changed_names', 'imports_of', 'parse', 'pieces', 'closure', 'check_defined', 'check_version',
+           'nemo_gym_name', 'nemo_gym_import', 'section', 'import_lines', 'header', 'module_source', 'rewrite_imports',
+           'room_pieces', 'room_sources', 'executed_cells', 'kernel_names', 'live_notebook', 'check_same',
+           'environment_cells', 'indent', 'last_sentence', 'defined_for_tests', 'TestCell', 'without_imports',
+           'function_names', 'own_tests', 'config_settings', 'server_names', 'config_source', 'config_import',
+           'tests_source', 'json_literal', 'docstring', 'config_yaml', 'rounded', 'spread', 'example_metrics',
+           'modules_of', 'own_extras', 'requirements', 'written_fields', 'field_of', 'task_data_source',
+           'check_task_data', 'Cases', 'Values', 'plain_assertion', 'plain_assertions', 'recorded_response',
+           'verifier_cases', 'takes_body_alone', 'fixture_source', 'licensing', 'manifest_yaml', 'audited_cases',
+           'turns_of', 'verified_again', 'recorded_answers', 'verification_logic', 'tool_list', 'prose', 'quote',
+           'license_of', 'readme', 'tidy', 'file_hashes', 'check_target', 'added', 'put_in_place', 'Export', 'Code',
+           'export_code', 'app_source', 'policy_name', 'rollouts_of_policy', 'rollouts_of_run', 'check_fields', 'jsonl',
+           'environment_texts', 'folder_texts', 'write_folder', 'export']
 
 # %% ../nbs/14_export.ipynb #e24faa8c
 import ast
@@ -651,6 +651,25 @@ TEST_OF_FIXTURE = '''def test_verifier_fixture():
     )
     assert len(results) == {num_cases}'''
 
+TEST_OF_CASES = '''@pytest.mark.asyncio
+@pytest.mark.parametrize("case", read_rows(Path(__file__).parent / "verifier_cases.jsonl"), ids=lambda o: o["name"])
+async def test_verifier_case(case):
+    """Each case of tests/verifier_cases.jsonl earns what it is to earn, and a malformed one is refused."""
+    request, session = case["request"], Session({server})
+    reply = await session.post("/seed_session", {{k: v for k, v in request.items() if k != "response"}})
+    assert reply.status == 200, reply.text
+    for item in request.get("response", {{}}).get("output", []):
+        if item["type"] == "function_call":
+            # arguments that are no JSON never reach the server: the agent tells the model
+            with contextlib.suppress(json.JSONDecodeError):
+                await session.post(f"/{{item['name']}}", json.loads(item["arguments"]))
+    reply = await session.post("/verify", request)
+    if case["kind"] == "malformed":
+        assert reply.status == 422 and case["expected_error"] in reply.text
+    else:
+        assert reply.status == 200, reply.text
+        assert reply.json()["reward"] == case["expected_reward"]'''
+
 TEST_OF_ROLLOUTS = '''@pytest.mark.asyncio
 @pytest.mark.parametrize("rollout", read_rows("example_rollouts.jsonl"))
 async def test_example_rollout_earns_its_reward_again(rollout):
@@ -711,8 +730,9 @@ def tests_source(
     travelling: list, # pieces of app.py
     elsewhere: dict, # name -> `Import`, of modules that tests may import
     holder: str, # who has the copyright
-    cases: "Cases | None" = None, # of the verifier, when the target has them
+    cases: "Cases | None" = None, # of the verifier
     recorded: bool = False, # whether other servers' answers are on record
+    version: str = VERSIONS[0], # of NeMo Gym
 ) -> str: # text of tests/test_app.py
     "The notebook's tests as NeMo Gym runs them."
     app, server = f"resources_servers.{env.name}.app", type(env.server).__name__
@@ -722,7 +742,7 @@ def tests_source(
                Import("nemo_gym.server_utils", "ServerClient"), Import(app, server), config_import(env, app)}
     if has_steps(env.server): imports.remove(Import("contextlib"))
     if recorded: imports |= {Import("types", "SimpleNamespace"), Import("unittest.mock", "AsyncMock")}
-    if cases: imports |= {Import("asyncio"), Import(app, "VERIFIER_FIXTURE"), Import("nemo_gym.verifier_fixture", "exercise_verifier_fixture")}
+    if cases and version == "0.7": imports |= {Import("asyncio"), Import(app, "VERIFIER_FIXTURE"), Import("nemo_gym.verifier_fixture", "exercise_verifier_fixture")}
     for name in set().union(*(o.uses for o in tests)) - defined_for_tests(env) - {"__name__", "__file__"}:
         from_app = name in bound and not (name in brought and section(brought[name].module) != 2)
         imports.add(Import(app, name) if from_app else brought.get(name) or elsewhere[name])
@@ -730,7 +750,7 @@ def tests_source(
                *([RECORDED_CLIENT] if recorded else []), EPISODE_HELPERS if has_steps(env.server) else VERIFY_HELPERS]
     functions = ["@pytest.mark.asyncio\nasync def " + o.name + "():\n" + docstring(o.sentence) + indent(o.source) for o in tests]
     functions.append((TEST_OF_EPISODES if has_steps(env.server) else TEST_OF_ROLLOUTS).format(server=server))
-    if cases: functions.append(TEST_OF_FIXTURE.format(low=cases.low, high=cases.high, num_cases=len(cases.rows)))
+    if cases: functions.append(TEST_OF_FIXTURE.format(low=cases.low, high=cases.high, num_cases=len(cases.rows)) if version == "0.7" else TEST_OF_CASES.format(server=server))
     return "\n\n\n".join([header(holder) + import_lines(imports), *helpers, *functions]) + "\n"
 
 
@@ -990,10 +1010,12 @@ def verifier_cases(
     examples: list, # tasks
     made: list, # one rollout of each
     server: str, # name of the class
+    audited: list = [], # of (name, request, reward), from `audited_cases`
 ) -> Cases | None: # None when no two of the rewards differ: there is nothing between full and none
     "The cases of a verifier."
     said = [(f"{o.sentence or o.name} ({i})", response, fields, earned) for o in tests for i, (response, fields, earned) in enumerate(plain_assertions(o.source, server), 1)]
     known = [(name, fields | dict(response=recorded_response(response)), earned) for name, response, fields, earned in said]
+    known += audited
     known += [(f"example {i}", task | dict(response=o["response"]), float(o["reward"])) for i, (task, o) in enumerate(zip(examples, made), 1)]
     low, high = min(o[2] for o in known), max(o[2] for o in known)
     if low == high: return None
@@ -1080,6 +1102,25 @@ def manifest_yaml(
     return yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=1000)
 
 # %% ../nbs/14_export.ipynb #f9fe6617
+def audited_cases(
+    env: Environment,
+    audit, # an `Audit` of it
+) -> list: # of (name, request, reward)
+    "The audit's cases, verified again. Raises `GymenvError` when it is another environment's, or a reward is another now."
+    if audit.environment != env.name: raise GymenvError(f"the audit is of {audit.environment}, not of {env.name}. Give audit={env.name}'s: audit(env).")
+    alone, known = takes_body_alone(env), []
+    halves = lambda request: re.search("[\ud800-\udfff]", json.dumps(request, ensure_ascii=False)) # of surrogate pairs, to which NeMo Gym's own server has no answer
+    for o in audit.fixtures():
+        said = any(item.get("type") == "function_call" for item in o["request"]["response"]["output"]) # the audit has not made these calls, and the tests would
+        if (alone or not said) and not halves(o["request"]): known.append((o["name"], o["request"], o["expected_reward"]))
+
+    async def verify_all(): return [await verified_again(env, {k: v for k, v in request.items() if k != "response"}, request["response"]) for _, request, _ in known]
+    verdicts = ThreadPoolExecutor(1).submit(asyncio.run, verify_all()).result() # a notebook's own loop is busy
+    for (name, _, earned), verdict in zip(known, verdicts):
+        if verdict["reward"] != earned: raise GymenvError(f"{env.name}: {name} earned {earned:g} when it was audited, and earns {verdict['reward']:g} now. Audit it again: audit(env).")
+    return known
+
+# %% ../nbs/14_export.ipynb #250d52bf
 def turns_of(
     output: list, # of an episode
 ) -> list: # the policy's items, turn by turn
@@ -1107,7 +1148,7 @@ async def verified_again(
         return dict(reward=sum([(await post("/step", {**task, "response": {**response, "output": o}}))["reward"] for o in turns_of(response["output"])]))
     await post("/seed_session", task)
     for o in response["output"]:
-        if o["type"] != "function_call": continue
+        if o.get("type") != "function_call": continue
         try: arguments = json.loads(o["arguments"])
         except ValueError: continue # never reached the server
         await session.post(f"/{o['name']}", arguments)
@@ -1478,7 +1519,7 @@ def jsonl(
     rows: list,
 ) -> str: # one JSON object a line
     "Rows as a JSONL file has them."
-    return "".join(json.dumps(o, ensure_ascii=False) + "\n" for o in rows)
+    return "".join(json.dumps(o, ensure_ascii=False) + "\n" for o in rows).encode(errors="backslashreplace").decode() # half of a surrogate pair is escaped
 
 # %% ../nbs/14_export.ipynb #9ca5cf64
 def environment_texts(
@@ -1504,17 +1545,21 @@ def folder_texts(
     by: str, # what made them
     needed: list, # lines of requirements.txt
     version: str, # of NeMo Gym
+    audit=None, # an `Audit`, for the cases
 ) -> dict: # relative path to (text, what it is in words); "environments/<name>/..." stands beside resources_servers
     "The files of an export."
     name, holder, server = env.name, f"the authors of {env.name}", type(env.server).__name__
     answers = recorded_answers(env, splits["example"], made) if server_names(env) else []
-    cases = verifier_cases(code.tests, splits["example"], made, server) if version == "0.7" and not has_steps(env.server) and not server_names(env) else None
-    if version == "0.7" and not cases:
+    wanted, possible = version == "0.7" or audit is not None, not has_steps(env.server) and not server_names(env)
+    audited = audited_cases(env, audit) if audit is not None and possible else []
+    cases = verifier_cases(code.tests, splits["example"], made, server, audited) if wanted and possible else None
+    if audit is not None and audit.findings: code.notes.append(f"the audit found what should be mended first: {audit.verdict()}")
+    if wanted and not cases:
         code.notes.append("no tests/verifier_cases.jsonl: " + ("its verdicts need other servers" if server_names(env) else "it has no verify" if has_steps(env.server) else
                           f"no two rewards are known that differ; write a test like assert await reward({server}, \"...\") == 1.0"))
-    tests = tests_source(env, code.tests, code.travelling, code.importable, holder, cases, bool(answers))
+    tests = tests_source(env, code.tests, code.travelling, code.importable, holder, cases, bool(answers), version)
     texts = {
-        "app.py": (app_source(env, code, holder, bool(cases)), f"{server}, from {code.source}"),
+        "app.py": (app_source(env, code, holder, bool(cases) and version == "0.7"), f"{server}, from {code.source}"),
         **{k: (v, f"functions of gymenv_nb.{Path(k).stem} that it uses") for k, v in code.rooms.items()},
         f"configs/{name}.yaml": (config_yaml(env, version), f"domain {env.card.domain}, {env.card.license}"),
         "tests/__init__.py": ("", "empty"),
@@ -1529,11 +1574,11 @@ def folder_texts(
         "README.md": (readme(env, splits, made, by, needed, code.source, version, bool(cases)), "description, verification, tasks, licences, commands"),
     }
     if answers: texts["tests/server_answers.jsonl"] = jsonl(answers), f"{len(answers)} answers of {', '.join(server_names(env))}, played back in the test"
+    if cases: texts["tests/verifier_cases.jsonl"] = "".join(json.dumps(o) + "\n" for o in cases.rows), f"{len(cases.rows)} cases of the verifier{f', {len(audited)} of them from the audit' if audited else ''}, rewards {cases.low:g} to {cases.high:g}"
     if version == "0.4": return texts
     schema = task_data_source(env.verify_request, code.travelling, [o for rows in splits.values() for o in rows], has_steps(env.server) or env.verify_request.model_config.get("extra") == "allow", holder)
     check_task_data(schema, {f"{k}.jsonl": v for k, v in splits.items()}, name)
     texts["task_data.py"] = schema, "the fields of a task; all rows pass"
-    if cases: texts["tests/verifier_cases.jsonl"] = jsonl(cases.rows), f"{len(cases.rows)} cases of the verifier, rewards {cases.low:g} to {cases.high:g}"
     return texts | environment_texts(env, cases, holder)
 
 # %% ../nbs/14_export.ipynb #0a0b2056
@@ -1558,6 +1603,7 @@ def export(
     policy=None, # makes the example rollouts; the embedded policy when None
     rollouts=None, # a finished run, or its folder, to take the example rollouts from
     nemo_gym: str = VERSIONS[0], # the version that the folder is for: "0.4" (to 0.6; its tests pass on 0.7 too) or "0.7" (with `environments/<name>` beside `resources_servers`)
+    audit=None, # an `Audit` of the environment: what it tried become cases for the folder's tests
 ) -> Export:
     """The folder that NeMo Gym runs. Everything is checked and written beside the target first; an error leaves the target as it was.
     Raises `GymenvError` that names the cell, the field or the file at fault."""
@@ -1575,7 +1621,7 @@ def export(
     else: examples, made, by = rollouts_of_run(rollouts, name)
     for o in made: o[AGENT_REF_KEY_NAME] = dict(name=f"{name}_{env.agent}") # as the configuration names it
     if not has_steps(env.server): check_fields(examples, made, type(env.server).__name__)
-    texts = folder_texts(env, code, dict(train=train.rows, validation=validation.rows, example=examples), made, by, needed, version)
+    texts = folder_texts(env, code, dict(train=train.rows, validation=validation.rows, example=examples), made, by, needed, version, audit)
     beside, notes, kept, new = f"environments/{name}/", code.notes, [], []
     wanted = [{k: v for k, (v, _) in texts.items() if not k.startswith(beside)}, {k.removeprefix(beside): v for k, (v, _) in texts.items() if k.startswith(beside)}]
     try:
