@@ -167,14 +167,11 @@ class Bench:
     ):
         self.hosts, self.places, self.most, self.started = (OneHost if one else Hosts)(server, timeout, kind, zygote=zygote), asyncio.Semaphore(4*cores()), 0, None
         self.verified, self.until = 0, float("inf") # monotonic time after which nothing new is begun
-        self.zygote, self.gone = zygote, asyncio.Event() # set when code of the verifier has ended the process that makes hosts
         self.watch = asyncio.create_task(self.look())
 
     async def look(self):
         "Look at the memory of the hosts."
         while True:
-            with contextlib.suppress(OSError):
-                if self.zygote and os.waitpid(self.zygote.pid, os.WNOHANG)[0]: self.gone.set(); return
             for host in list(self.hosts.alive):
                 if size := resident(getattr(host, "pid", None)):
                     self.started = self.started or size
@@ -187,18 +184,11 @@ class Bench:
         async with self.places:
             if time.monotonic() > self.until: return Outcome(None, "late", "there was no time to try it")
             self.verified += 1
-            tasks = {asyncio.create_task(self.once(row, o)), asyncio.create_task(self.gone.wait())}
-            done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in pending: task.cancel()
-            found = next(iter(done)).result()
-            return found if isinstance(found, Outcome) else Outcome(None, "ended", "the process from which its hosts are made was ended from within")
-
-    async def once(self, row: dict, o: Try) -> Outcome:
-        for _ in range(5):
-            session = self.hosts.session()
-            try: return await outcome_of(session, row, o)
-            except HostLost: continue
-            finally: session.close()
+            for _ in range(5):
+                session = self.hosts.session()
+                try: return await outcome_of(session, row, o)
+                except HostLost: continue
+                finally: session.close()
         return Outcome(None, "ended", "its process was ended five times, for the fault of others")
 
     async def all_earned(self, pairs) -> list: # of `Outcome`
@@ -1539,8 +1529,7 @@ async def fresh_law(work: Work, tries: list, seconds: float) -> None:
 async def text_law(work: Work, seconds: float) -> None:
     "Texts made by hypothesis, alone and in the form."
     name, about = "any text", "No text raises, and none is paid by chance (hypothesis)."
-    try: from hypothesis import HealthCheck, Phase, given, settings, strategies as st
-    except ModuleNotFoundError: return law(work, name, about, 0, note="hypothesis is missing. Install it: pip install hypothesis", status="not made")
+    from hypothesis import HealthCheck, Phase, given, settings, strategies as st # when first used: it takes 0.2 s
     subject, loop, last = work.subject, asyncio.get_running_loop(), {}
     case = max(subject.cases, key=lambda o: len(o.answers[0]) if o.answers else 0)
     slow = sum(o.seconds for *_, o in work.results)/max(1, len(work.results))

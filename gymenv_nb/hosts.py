@@ -674,7 +674,7 @@ class Hosts:
         news = self.zygote.hear()
         if news is None:
             self.loop.remove_reader(self.zygote.control)
-            self.broken = "the process from which its hosts are made was ended"
+            self.broken = "its process is not made: the one that makes them was ended"
             for host in list(self.alive): host.end()
             return self.refuse()
         what, pid, value = news
@@ -752,7 +752,7 @@ class Hosts:
             elif not call.future.done(): call.future.set_exception(HostLost())
         host.calls.clear(); host.waiting.clear()
         self.futile = 0 if host.useful else self.futile + 1
-        if self.futile == self.FUTILE: self.broken = f"{self.futile} processes in a row ended before they had begun anything"
+        if self.futile == self.FUTILE: self.broken = f"its process is not made: {self.futile} in a row ended before they had begun anything"
         if self.broken: self.refuse()
         if not self.alive and not self.closed: self.start()
         self.feed()
