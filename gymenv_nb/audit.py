@@ -1859,6 +1859,10 @@ def audit(
             given = max(.5*seconds, start + seconds - begun)
             bench.until = begun + .35*given
             await find_cases(subject, num_tasks)
+            if not any(o.answers for o in subject.cases): # a verdict may hang on the moment
+                await asyncio.sleep(.6)
+                subject.cases, subject.notes = [], []
+                await find_cases(subject, num_tasks)
             subject.labels = await hear_judge(subject)
             await attack_cases(work, chosen, begun + .65*given)
             tries, end = lawful_tries(work), begun + given
