@@ -7,7 +7,7 @@ __all__ = ['EVIDENCE', 'RECORD', 'PULL_REQUEST', 'NOT_CODE', 'JOBS', 'RUN_FILES'
            'server_folder', 'code_files', 'code_hash', 'data_hash', 'job', 'server', 'tests', 'numbered',
            'verified_again', 'examples', 'sample', 'work_off', 'folder_facts', 'record_of', 'evidence_files', 'keep',
            'keep_text', 'plain_values', 'profile_figures', 'same_verifier', 'keep_run', 'curve_files', 'keep_training',
-           'keep_audit']
+           'keep_audit', 'Kept', 'kept']
 
 # %% ../nbs/15_evidence.ipynb #dcccc55d
 import hashlib
@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -208,7 +208,7 @@ def evidence_files(
 def keep(
     folder: Path,
     kind: str, # run, training-<name>, audit or reproduction
-    write, # called with the path where it goes
+    write, # called with the path where it goes; may return facts
     **facts, # what the record says of it
 ) -> None:
     "Write a piece of evidence as a whole, and note its hashes and the code that it is of."
@@ -218,7 +218,7 @@ def keep(
     target = place/(kind if kind.startswith(("run", "training")) else f"{kind}.json")
     new = Path(tempfile.mkdtemp(prefix=".new.", dir=place))
     try:
-        write(new/target.name)
+        facts |= write(new/target.name) or {}
         record = record_of(folder)
         if target.is_dir(): shutil.rmtree(target)
         (new/target.name).replace(target)
@@ -237,7 +237,7 @@ def keep_text(
     **facts, # what the record says of it
 ) -> None:
     "Keep a piece of evidence that is one JSON file."
-    keep(folder, kind, lambda path: path.write_text(json.dumps(value, indent=1, default=str), encoding="utf-8"), **facts)
+    keep(folder, kind, lambda path: write_whole(path, json.dumps(value, indent=1, default=str).encode()), **facts)
 
 # %% ../nbs/15_evidence.ipynb #6ca572c5
 def plain_values(value):
@@ -328,12 +328,15 @@ def keep_training(
             (path/name).mkdir()
             for file in ARM_FILES:
                 if (arm.path/file).is_file(): shutil.copyfile(arm.path/file, path/name/file)
+            rows = [{k: v for k, v in o.items() if k != "path"} for o in read_lines(arm.path/"evaluations.jsonl")] # the path is that of another machine
+            (path/name/"evaluations.jsonl").write_bytes(b"".join(map(line_of, rows)))
             for place in [*arm.path.glob("validation/step-*"), *arm.path.glob("benchmark/step-*")]:
                 to = path/name/place.parent.name/place.name
                 to.mkdir(parents=True)
                 for file in RUN_FILES:
                     if (place/file).is_file(): shutil.copyfile(place/file, to/file)
-    keep(folder, f"training-{source.resolve().name}", write, environment_hash=s["environment_hash"], policy=s["policy"], data=data_hash(curve_files(source)), **agreed)
+        return dict(data=data_hash(curve_files(path)))
+    keep(folder, f"training-{source.resolve().name}", write, environment_hash=s["environment_hash"], policy=s["policy"], **agreed)
 
 # %% ../nbs/15_evidence.ipynb #4ccfc5d5
 def keep_audit(
@@ -344,3 +347,46 @@ def keep_audit(
     "Keep what an audit came to."
     keep_text(folder, "audit", dict(verdict=found.verdict(), findings=[dict(severity=o.severity, check=o.check, text=o.text, count=o.count, of=o.of, cell=o.cell) for o in found.findings], notes=found.notes,
                                     checks=[dict(check=o.name, kind=o.kind, status=o.status, tried=o.tried, wrong=o.wrong, note=o.note) for o in found.checks], seconds=round(found.seconds, 1), verifications=found.verifications), environment_hash=environment_hash)
+
+# %% ../nbs/15_evidence.ipynb #5b2e4d8d
+@dataclass
+class Kept:
+    "A folder's evidence, as it lies there."
+    folder: Path
+    record: dict # from `record_of`
+    run: dict | None # settings of the profiled run
+    figures: dict | None # of its profile
+    trainings: dict # name to `TrainingReport`
+    audit: dict | None
+    reproduction: dict | None
+    broken: list # (file, what is wrong with it)
+
+    def stale(self) -> list: # kinds
+        "What is evidence of other code than the folder's."
+        return [k for k, o in self.record["made"].items() if o.get("code") != code_hash(self.folder)]
+
+    def changed(self) -> list: # relative paths
+        "Files that are not as they were kept, that are gone, or that nobody knows of."
+        found, known = evidence_files(self.folder), self.record["files"]
+        return sorted(k for k in {*found, *known} if found.get(k) != known.get(k))
+
+
+def kept(
+    folder: Path,
+) -> Kept:
+    "Read a folder's evidence. What cannot be read is named in `broken`."
+    broken, place = [], folder/EVIDENCE
+    def read(name, kind=dict):
+        path = place/name
+        if not path.is_file(): return None
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(found, kind): return found
+        except ValueError: pass
+        broken.append((f"{EVIDENCE}/{name}", "cannot be read"))
+    trainings = {}
+    for path in sorted(place.glob("training-*")):
+        from gymenv_nb.train import TrainingReport
+        try: trainings[path.name.removeprefix("training-")] = TrainingReport(path)
+        except (GymenvError, ValueError, KeyError, OSError) as e: broken.append((f"{EVIDENCE}/{path.name}", str(e).splitlines()[0]))
+    return Kept(folder, record_of(folder), read("run/run.json"), read("run/profile.json"), trainings, read("audit.json"), read("reproduction.json"), broken)
