@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['PASS', 'FAIL', 'TO_DO', 'STEPS', 'REQUIRED', 'LEAVE_OUT', 'PLACEHOLDERS', 'MEANINGFUL', 'TASKS', 'REPEATS', 'SMALL',
-           'Row', 'row', 'rows_in', 'own_files', 'file_rows', 'sha256', 'task_rows', 'without_code', 'placeholders',
-           'text_of', 'readme_section', 'readme_rows', 'requirement_lines', 'is_nemo_gym', 'requirement_rows',
-           'source_rows', 'server_rows', 'test_rows', 'example_rows', 'stand_in', 'for_real', 'data_rows',
-           'profile_rows', 'mode_arms', 'training_rows', 'data_marks', 'signed_off', 'review_rows', 'Check', 'check']
+           'JOBS_OF', 'Row', 'row', 'rows_in', 'own_files', 'file_rows', 'sha256', 'task_rows', 'without_code',
+           'placeholders', 'text_of', 'readme_section', 'readme_rows', 'requirement_lines', 'is_nemo_gym',
+           'requirement_rows', 'source_rows', 'server_rows', 'test_rows', 'example_rows', 'stand_in', 'for_real',
+           'data_rows', 'profile_rows', 'mode_arms', 'training_rows', 'data_marks', 'signed_off', 'review_rows',
+           'Check', 'checked', 'check']
 
 # %% ../nbs/15_check.ipynb #4a9e66d0
 import hashlib
@@ -209,7 +210,7 @@ def test_rows(folder: Path, facts: dict, kept: Kept) -> list:
         failed = [o for o in said if o["error"]]
         found = [row(3, "tests pass", failed and f"{len(failed)} of {len(said)} fail; {failed[0]['name']}: {failed[0]['error']}", f"tests/: {len(said)} passed", "gymenv test FOLDER")]
     audit = kept.audit
-    if audit is None: return [*found, Row(3, "audit", TO_DO, "no attacks on the verifier are on record", "gymenv audit ENV; gymenv pipeline keeps it with the folder")]
+    if audit is None: return [*found, Row(3, "audit", TO_DO, "no attacks on the verifier are on record", "gymenv audit FOLDER; gymenv pipeline does it too")]
     worst = [o for o in audit["findings"] if o["severity"] == "high"]
     return [*found, row(3, "audit", audit["findings"] and f"{EVIDENCE}/audit.json: {audit['verdict']}", f"{EVIDENCE}/audit.json: {audit['verdict']}", f"{(worst or audit['findings'] or [dict(text='')])[0]['text'][:120]}; the test cell is in the file", FAIL if worst else TO_DO)]
 
@@ -308,10 +309,10 @@ def profile_rows(kept: Kept, tools: list) -> list:
     mean = s["mean_reward"]
     low, high = MEANINGFUL
     text = f"{where}: {mean['value']:.3f}" + ("" if mean["low"] is None else f" (95 % interval {mean['low']:.3f} to {mean['high']:.3f})")
-    found.append(for_real(small, row(5, "mean reward", not low <= mean["value"] <= high and f"{text}, outside {low} to {high}", f"{text}, within {low} to {high}", "easier or harder tasks, or another model"), real))
+    found.append(for_real(small, row(5, "mean reward", not low <= mean["value"] <= high and f"{text}, outside {low} to {high}", f"{text}, within {low} to {high}", "easier or harder tasks, or another model", TO_DO if small else FAIL), real))
     if tools:
         table = next((o for o in figures["tables"] if o[0] == "Tools and rewards"), None)
-        found.append(for_real(small, row(5, "tool metrics", not table and f"{where}: no rollout calls a tool ({', '.join(tools)})", f"{where}: calls, errors and correlation with the reward of {', '.join(o[0] for o in table[3]) if table else ''}", "does the prompt say that there are tools?"), real))
+        found.append(for_real(small, row(5, "tool metrics", not table and f"{where}: no rollout calls a tool ({', '.join(tools)})", f"{where}: calls, errors and correlation with the reward of {', '.join(o[0] for o in table[3]) if table else ''}", "does the prompt say that there are tools?", TO_DO if small else FAIL), real))
     else: found.append(Row(5, "tool metrics", PASS, "the tasks have no tools"))
     return found
 
@@ -421,6 +422,20 @@ class Check:
         return f"<p><b>{escape(plain(self.verdict()))}</b></p>" + html_table(rows, ("step", "what", "", "evidence", "mend"), names=True, most=300) + (f"<p><b>Note:</b> {escape(self.note)}</p>" if self.note else "")
 
 
+def checked(folder: Path, steps: tuple, facts: dict) -> Check:
+    "The table, from what the folder's code was found to do."
+    have, said = kept(folder), facts["server"]
+    tools = sorted({o["name"] for t in rows_in(folder/"data"/"example.jsonl")[0] for o in (t.get("responses_create_params") or {}).get("tools") or [] if isinstance(o, dict) and o.get("name")})
+    rows = [*task_rows(folder), *file_rows(folder), *server_rows(folder, facts), *readme_rows(folder, said.get("datasets") or []), *requirement_rows(folder), *source_rows(folder), *(test_rows(folder, facts, have) if 3 in steps else []), *(example_rows(folder, facts) if 4 in steps else []),
+            *profile_rows(have, tools), *data_rows(have), *training_rows(have), *review_rows(have)]
+    small = sorted({o for o in [stand_in(have.run["policy"]) if have.run else "", *(stand_in(o.settings["policy"], o.settings.get("parameters")) for o in have.trainings.values())] if o})
+    note = f"profile or training were made with {' and '.join(small)}. That shows that rollouts, rewards and training work, and is no evidence of what a real model earns or learns here." if small else ""
+    return Check(folder, [o for o in rows if o.step in steps], note)
+
+
+JOBS_OF = {3: ("tests",), 4: ("tests", "examples")} # what a step needs besides the server
+
+
 def check(
     folder, # `resources_servers/<name>`, or what `export` returned; by whomever it is
     steps: tuple = tuple(STEPS), # of the eight, those that are looked at
@@ -429,12 +444,5 @@ def check(
     """What NeMo Gym's contribution guide asks for, and whether a folder has it. The folder's code runs in a process of its own. Evidence lies in the folder's `evidence/`.
     Raises `GymenvError` when the folder is no resources server."""
     folder = server_folder(folder)
-    facts = folder_facts(folder, ("server", *(["tests"] if {3, 4} & set(steps) else []), *(["examples"] if 4 in steps else [])), seconds)
-    have = kept(folder)
-    said = facts["server"]
-    tools = sorted({o["name"] for t in rows_in(folder/"data"/"example.jsonl")[0] for o in (t.get("responses_create_params") or {}).get("tools") or [] if isinstance(o, dict) and o.get("name")})
-    rows = [*task_rows(folder), *file_rows(folder), *server_rows(folder, facts), *readme_rows(folder, said.get("datasets") or []), *requirement_rows(folder), *source_rows(folder), *(test_rows(folder, facts, have) if 3 in steps else []), *(example_rows(folder, facts) if 4 in steps else []),
-            *profile_rows(have, tools), *data_rows(have), *training_rows(have), *review_rows(have)]
-    small = sorted({o for o in [stand_in(have.run["policy"]) if have.run else "", *(stand_in(o.settings["policy"], o.settings.get("parameters")) for o in have.trainings.values())] if o})
-    note = f"profile or training were made with {' and '.join(small)}. That shows that rollouts, rewards and training work, and is no evidence of what a real model earns or learns here." if small else ""
-    return Check(folder, [o for o in rows if o.step in steps], note)
+    jobs = dict.fromkeys(["server", *(o for step in steps for o in JOBS_OF.get(step, ()))])
+    return checked(folder, steps, folder_facts(folder, tuple(jobs), seconds))

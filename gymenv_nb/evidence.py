@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['EVIDENCE', 'RECORD', 'PULL_REQUEST', 'NOT_CODE', 'JOBS', 'RUN_FILES', 'VERIFIED_AGAIN', 'GITIGNORE', 'ARM_FILES',
            'server_folder', 'code_files', 'code_hash', 'data_hash', 'job', 'server', 'tests', 'numbered',
-           'verified_again', 'examples', 'sample', 'work_off', 'folder_facts', 'record_of', 'evidence_files', 'keep',
-           'keep_text', 'plain_values', 'profile_figures', 'same_verifier', 'keep_run', 'curve_files', 'keep_training',
-           'keep_audit', 'Kept', 'kept']
+           'verified_again', 'examples', 'sample', 'again', 'work_off', 'folder_facts', 'record_of', 'evidence_files',
+           'keep', 'keep_text', 'plain_values', 'profile_figures', 'same_verifier', 'keep_run', 'curve_files',
+           'keep_training', 'keep_audit', 'Kept', 'kept']
 
 # %% ../nbs/15_evidence.ipynb #dcccc55d
 import hashlib
@@ -23,11 +23,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import gymenv_nb
-from .contract import ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of
+from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of
 from .environment import load_environment
 from .resources import error_text
 from .rollouts import Run, read_lines, write_whole
-from .tasks import read_jsonl
+from .tasks import Tasks, read_jsonl
 
 # %% ../nbs/15_evidence.ipynb #03c7e6e5
 EVIDENCE, RECORD, PULL_REQUEST = "evidence", "evidence/record.json", "PR.md" # in the folder
@@ -141,6 +141,29 @@ def sample(folder: Path, asked: dict) -> list:
     keys = {(o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME]) for o in some}
     inputs = [o for o in read_lines(path/"rollouts_materialized_inputs.jsonl") if (o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME]) in keys]
     return verified_again(load_environment(folder), some, inputs or [{k: v for k, v in o.items() if k not in ("response", "reward")} for o in some])
+
+
+@job
+def again(folder: Path, asked: dict) -> dict:
+    "Some rollouts of each task of a run, collected once more with its seed, beside those on record."
+    from gymenv_nb.policy import policy
+    from gymenv_nb.rollouts import collect, response_text
+    run = Run(asked["run"])
+    s, p = run.settings, run.settings["policy"]
+    if p.get("model") != "embedded": raise GymenvError(f"its model, {p.get('name')}, is not at hand")
+    chosen = policy(**{k: p.get(k) for k in ("thinking", "temperature", "top_p", "top_k", "min_p", "max_output_tokens", "stop") if p.get(k) is not None})
+    if chosen.settings().get("sha256") != p.get("sha256"): raise GymenvError("its model is another version of the embedded policy")
+    own = (AGENT_REF_KEY_NAME, TASK_INDEX_KEY_NAME, ROLLOUT_INDEX_KEY_NAME)
+    rows = {o[TASK_INDEX_KEY_NAME]: {k: v for k, v in o.items() if k not in own} for o in run.inputs()}
+    repeats = max(1, min(s["num_repeats"], asked["most"]//len(rows)))
+    env = load_environment(folder)
+    with tempfile.TemporaryDirectory() as place:
+        new = collect(env, chosen, num_repeats=repeats, to=Path(place)/"run", tasks=Tasks([rows[o] for o in sorted(rows)], env.verify_request), seed=s["seed"], progress=False)
+        now = {(o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME]): o for o in new.rollouts()}
+    then = {k: o for o in run.rollouts() if (k := (o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME])) in now}
+    rewards = [o["reward"] for o in now.values()]
+    return dict(rollouts=len(now), tasks=len(rows), repeats=repeats, same_reward=sum(then[k]["reward"] == now[k]["reward"] for k in then), same_text=sum(response_text(then[k]) == response_text(now[k]) for k in then),
+                mean=sum(rewards)/len(rewards), mean_then=sum(o["reward"] for o in then.values())/len(then))
 
 # %% ../nbs/15_evidence.ipynb #5526d7c9
 def work_off() -> None:
@@ -265,7 +288,7 @@ def same_verifier(
     what: str, # for the error
 ) -> dict: # how many rollouts were verified again
     "Raises `GymenvError` when the folder's server pays a run's rollouts otherwise than they were paid."
-    rows = folder_facts(folder, ("sample",), run=str(path), most=VERIFIED_AGAIN)["sample"]
+    rows = folder_facts(folder, ("sample",), run=str(path.resolve()), most=VERIFIED_AGAIN)["sample"]
     if isinstance(rows, dict):
         if folder_facts(folder, ("server",))["server"].get("servers"): return dict(verified_again=0, why_not="its verdicts need other servers")
         raise GymenvError(f"{what}: its rollouts cannot be verified by {folder.name}: {rows['error']}")
