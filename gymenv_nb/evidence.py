@@ -365,7 +365,7 @@ def keep_training(
 def keep_audit(
     folder: Path,
     found, # an `Audit`
-    environment_hash: str, # of the environment that was attacked
+    environment_hash: str | None = None, # of the environment that was attacked; None: the folder itself
 ) -> None:
     "Keep what an audit came to."
     keep_text(folder, "audit", dict(verdict=found.verdict(), findings=[dict(severity=o.severity, check=o.check, text=o.text, count=o.count, of=o.of, cell=o.cell) for o in found.findings], notes=found.notes,

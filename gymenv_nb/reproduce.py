@@ -23,7 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from textwrap import fill
 
-from .check import data_marks, is_nemo_gym, requirement_lines, text_of
+from .check import NO_PYTEST, data_marks, is_nemo_gym, requirement_lines, text_of
 from .contract import GymenvError
 from .evidence import EVIDENCE, PULL_REQUEST, RECORD, Kept, curve_files, data_hash, folder_facts, keep_text, kept, profile_figures, server_folder
 from .profile import profile
@@ -80,7 +80,7 @@ def code_rows(facts: dict) -> list:
     "Tests, and rollouts verified again."
     found = []
     tests, examples, sample = (facts.get(o) for o in ("tests", "examples", "sample"))
-    if isinstance(tests, dict): found.append(("tests", DIFFERS, tests["error"]))
+    if isinstance(tests, dict): found.append(("tests", NOT_DONE if NO_PYTEST in tests["error"] else DIFFERS, tests["error"]))
     else:
         failed = [o for o in tests if o["error"]]
         found.append(compared("tests", failed and f"{len(failed)} of {len(tests)} fail; {failed[0]['name']}: {failed[0]['error']}", f"{len(tests)} passed"))
