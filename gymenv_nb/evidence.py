@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['EVIDENCE', 'RECORD', 'PULL_REQUEST', 'NOT_CODE', 'JOBS', 'RUN_FILES', 'VERIFIED_AGAIN', 'GITIGNORE', 'ARM_FILES',
            'server_folder', 'code_files', 'code_hash', 'data_hash', 'job', 'server', 'tests', 'numbered',
-           'verified_again', 'examples', 'sample', 'again', 'work_off', 'folder_facts', 'record_of', 'evidence_files',
-           'keep', 'keep_text', 'plain_values', 'profile_figures', 'same_verifier', 'keep_run', 'curve_files',
-           'keep_training', 'keep_audit', 'Kept', 'kept']
+           'verified_again', 'examples', 'sample', 'again', 'VerifierFixture', 'exercise_verifier_fixture', 'work_off',
+           'folder_facts', 'record_of', 'evidence_files', 'keep', 'keep_text', 'plain_values', 'profile_figures',
+           'same_verifier', 'keep_run', 'curve_files', 'keep_training', 'keep_audit', 'Kept', 'kept']
 
 # %% ../nbs/15_evidence.ipynb #dcccc55d
 import hashlib
@@ -20,6 +20,7 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime, timezone
+from inspect import isawaitable
 from pathlib import Path
 
 import gymenv_nb
@@ -165,9 +166,38 @@ def again(folder: Path, asked: dict) -> dict:
     return dict(rollouts=len(now), tasks=len(rows), repeats=repeats, same_reward=sum(then[k]["reward"] == now[k]["reward"] for k in then), same_text=sum(response_text(then[k]) == response_text(now[k]) for k in then),
                 mean=sum(rewards)/len(rewards), mean_then=sum(o["reward"] for o in then.values())/len(then))
 
+# %% ../nbs/15_evidence.ipynb #bd8d8024
+class VerifierFixture:
+    "A verifier with its cases."
+    def __init__(self, **facts): vars(self).update(facts) # server_factory, request_model, cases_path, invoke, reseed
+
+
+async def exercise_verifier_fixture(
+    fixture: VerifierFixture,
+    reward_range: tuple = (0., 1.), # the least and the highest
+    **said, # higher_is_better, determinism
+) -> list: # the rewards; None for a malformed request
+    "Each case in a new server. Raises AssertionError for one that does not earn what it is to earn."
+    found = []
+    for case in read_jsonl(Path(fixture.cases_path))[0]:
+        try:
+            verdict = fixture.invoke(fixture.server_factory(), fixture.request_model.model_validate(case["request"]))
+            if isawaitable(verdict): verdict = await verdict
+            earned = verdict["reward"] if isinstance(verdict, dict) else verdict.reward
+        except Exception:
+            assert case["kind"] == "malformed", f"{case['name']}: it cannot be verified"
+            earned = None
+        assert case["kind"] == "malformed" and earned is None or earned == case.get("expected_reward") and reward_range[0] <= earned <= reward_range[1], f"{case['name']}: {earned}"
+        found.append(earned)
+    return found
+
 # %% ../nbs/15_evidence.ipynb #5526d7c9
 def work_off() -> None:
     "In the other process: do the jobs that stand in the file, and write what came of each."
+    from gymenv_nb.bridge import NEMO_GYM_MODULES
+    from gymenv_nb.clients import ServerClient
+    NEMO_GYM_MODULES.setdefault("nemo_gym.verifier_fixture", ("evidence",))
+    ServerClient.model_construct = classmethod(lambda kind: kind()) # as NeMo Gym's, which is a pydantic model, makes one that can call nobody
     asked = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     found, folder = {}, Path(asked["folder"])
     for name in asked["jobs"]:
