@@ -1131,7 +1131,7 @@ PAGE = PAGE_HEAD + """<body>
 {% for note in notes %}<p class="note"><b>{{ note[0] }}:</b> {{ note[1] }}</p>
 {% endfor %}
 <h2>Curves</h2>
-""" + PAGE_PLOTS + """""" + PAGE_TABLES + """<h2>Settings</h2>
+""" + PAGE_PLOTS + PAGE_TABLES + """<h2>Settings</h2>
 <table class="settings">{% for name, value in settings %}<tr><th>{{ name }}</th><td>{{ value }}</td></tr>
 {% endfor %}</table>
 </body>
