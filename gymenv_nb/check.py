@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['PASS', 'FAIL', 'TO_DO', 'STEPS', 'REQUIRED', 'LEAVE_OUT', 'PLACEHOLDERS', 'NO_PYTEST', 'MEANINGFUL', 'TASKS',
-           'REPEATS', 'SMALL', 'JOBS_OF', 'Row', 'row', 'rows_in', 'own_files', 'file_rows', 'sha256', 'task_rows',
+           'REPEATS', 'STAND_IN', 'JOBS_OF', 'Row', 'row', 'rows_in', 'own_files', 'file_rows', 'task_rows',
            'without_code', 'placeholders', 'text_of', 'readme_section', 'readme_rows', 'requirement_lines',
            'is_nemo_gym', 'requirement_rows', 'source_rows', 'server_rows', 'test_rows', 'example_rows', 'stand_in',
            'for_real', 'data_rows', 'profile_rows', 'mode_arms', 'training_rows', 'data_marks', 'signed_off',
            'review_rows', 'Check', 'checked', 'check']
 
 # %% ../nbs/15_check.ipynb #4a9e66d0
-import hashlib
 import json
 import re
 import shutil
@@ -27,7 +26,7 @@ from .compare import compare
 from .contract import DOMAINS, GymenvError
 from .environment import LICENSES
 from .evidence import EVIDENCE, PULL_REQUEST, Kept, code_hash, folder_facts, kept, server_folder
-from .export import CACHES, MANIFEST, NUM_EXAMPLES, tidy
+from .export import CACHES, MANIFEST, NUM_EXAMPLES, file_hash, tidy
 from .profile import profile
 from .tables import html_table, line_width, plain, text_table
 from .tasks import read_jsonl, task_key
@@ -81,14 +80,14 @@ def file_rows(folder: Path) -> list:
     if conflicts: found.append(Row(2, "no conflict files", FAIL, ", ".join(conflicts), "NeMo Gym's CI refuses such names: delete or rename them"))
     try: written = dict(json.loads((folder/MANIFEST).read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError): return [*found, Row(2, "as exported", TO_DO, f"no {MANIFEST}: exported elsewhere, or by hand; nothing to compare with", "if it is yours: gymenv export NOTEBOOK")]
-    now = {o: (folder/o).is_file() and sha256(folder/o) for o in written}
+    now = {o: (folder/o).is_file() and file_hash(folder/o) for o in written}
     changed = [o for o, digest in written.items() if now[o] and now[o] != digest]
     gone = [o for o in written if not now[o] and not o.startswith("data/train") and not o.startswith("data/validation")]
     wrong = "; ".join([*([f"changed since the export: {', '.join(changed)}"] if changed else []), *([f"gone since the export: {', '.join(gone)}"] if gone else [])])
     return [*found, row(2, "as exported", wrong, f"{len(written)} files are as {MANIFEST} has them", "change the notebook, not the folder; move the files away and export again")]
 
 
-def sha256(path: Path) -> str: return hashlib.sha256(path.read_bytes()).hexdigest()
+
 
 # %% ../nbs/15_check.ipynb #22b13dcf
 def task_rows(folder: Path) -> list:
@@ -247,7 +246,7 @@ def example_rows(folder: Path, facts: dict) -> list:
 # %% ../nbs/15_check.ipynb #d7cf6bfc
 MEANINGFUL = .05, .95 # between these a mean reward leaves room in both directions
 TASKS, REPEATS = 500, 16 # of the guide
-SMALL = 100_000_000 # parameters
+STAND_IN = 100_000_000 # parameters
 
 
 def stand_in(
@@ -257,7 +256,7 @@ def stand_in(
     "What a policy is, when it is none of those that the guide means."
     if "embedded" in (policy.get("model"), policy.get("name")): return "the embedded policy"
     if policy.get("kind") == "function": return "a function, no model"
-    return f"a model of {parameters/1e6:.1f} million parameters" if parameters and parameters < SMALL else ""
+    return f"a model of {parameters/1e6:.1f} million parameters" if parameters and parameters < STAND_IN else ""
 
 
 def for_real(

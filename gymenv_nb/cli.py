@@ -211,7 +211,7 @@ def compare(a: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a ru
 @app.command()
 def train(env: EnvironmentArgument, policy: Annotated[str, typer.Option("--policy", "-p", help="embedded, or the folder or Hugging Face id of a model.")] = "embedded",
           to: Annotated[Optional[Path], typer.Option("--to", help="Folder of the training; training/NAME when not given.")] = None,
-          steps: Annotated[Optional[int], typer.Option("--steps", min=1, help="Of the optimiser; 30 for a small model, else 100.")] = None,
+          steps: Annotated[Optional[int], typer.Option("--steps", min=1, help="Of the optimiser; 24 for a small model, else 100.")] = None,
           prompts: Annotated[int, typer.Option("--prompts", min=1, help="Tasks of a step.")] = 64, repeats: Annotated[int, typer.Option("--repeats", "-r", min=2, help="Rollouts of a task, which GRPO compares.")] = 16,
           thinking: Annotated[Optional[bool], typer.Option("--thinking/--instruct", help="Only this mode; both when not given, where the model knows both.")] = None,
           control: Annotated[bool, typer.Option("--control/--no-control", help="Also train on rewards that are dealt out at random.")] = True,

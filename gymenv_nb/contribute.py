@@ -13,7 +13,7 @@ from pathlib import Path
 from .check import check
 from .contract import GymenvError
 from .environment import load_environment
-from .evidence import code_hash, data_hash, keep_audit, keep_run, keep_training, kept
+from .evidence import AuditOnRecord, code_hash, data_hash, keep_audit, keep_run, keep_training, kept
 from .tables import html_table, text_table
 from .testing import Tests, run_tests
 
@@ -108,7 +108,7 @@ def pipeline(
     nemo_gym: str = "0.4", # as for `export`
     train: int | None = None, # steps of GRPO, 64 tasks x 16 each, in both modes and with a control: many minutes; None: no training, though one in training/<name> is taken
 ) -> Pipeline:
-    """Tests, example rollouts, reward profile, export, audit, training when it is asked for, pull request, reproduction and check. Raises `GymenvError` at the first step that cannot be done.
+    """Tests, example rollouts, reward profile, audit, export, training when it is asked for, pull request, reproduction and check. Raises `GymenvError` at the first step that cannot be done.
     The evidence is kept in the exported folder, in `evidence/` (see `gymenv_nb.evidence`)."""
     from gymenv_nb.audit import audit
     from gymenv_nb.export import check_version, export
@@ -135,15 +135,17 @@ def pipeline(
     run = collect(env, policy, num_repeats=num_repeats, to=to, tasks=tasks, seed=seed)
     found = profile(run)
     tell("reward profile", f"{len(tasks)} tasks x {num_repeats} rollouts, mean reward {found.summary['mean_reward'].value:.3f}")
-    made = export(env, export_to or f"resources_servers/{env.name}", rollouts=examples, nemo_gym=nemo_gym)
+    place, source = Path(export_to or f"resources_servers/{env.name}"), env.source_hash()
+    old = kept(place.resolve()).audit if is_kept(place.resolve(), "audit", environment_hash=source) else None
+    attacked = AuditOnRecord(old) if old and "cases" in old else audit(env, run=run, seed=seed)
+    tell("audit", attacked.verdict().removeprefix(f"{env.name}: "))
+    made = export(env, place, rollouts=examples, nemo_gym=nemo_gym, audit=attacked)
     folder = Path(made.path).resolve()
     if not is_kept(folder, "run", data=data_hash([run.file()])): keep_run(folder, run)
+    if not isinstance(attacked, AuditOnRecord) or not is_kept(folder, "audit", environment_hash=source): keep_audit(folder, audit(env, run=run, seed=seed) if isinstance(attacked, AuditOnRecord) else attacked, source)
     tell("export", str(made.path))
-    if not is_kept(folder, "audit", environment_hash=env.source_hash()): keep_audit(folder, audit(env, run=run, seed=seed), env.source_hash())
-    attacked = kept(folder).audit
-    tell("audit", attacked["verdict"].removeprefix(f"{env.name}: "))
     training = trained(given, env.name, policy, train, seed)
-    if training is None: tell("training", "not done; with train=30, or gymenv pipeline ENV --train 30, it is")
+    if training is None: tell("training", "not done; with train=24, or gymenv pipeline ENV --train 24, it is")
     else:
         keep_training(folder, training)
         tell("training", training.title())
@@ -153,4 +155,4 @@ def pipeline(
     tell("reproduce", again.summary().partition("; ")[0].removeprefix(f"{env.name}: "))
     table = check(folder)
     tell("check", table.verdict().removeprefix(f"{env.name}: "))
-    return Pipeline(env.name, tests, run, found, made, attacked, training, text, again, table, time.monotonic() - start)
+    return Pipeline(env.name, tests, run, found, made, kept(folder).audit, training, text, again, table, time.monotonic() - start)

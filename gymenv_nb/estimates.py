@@ -6,7 +6,8 @@
 __all__ = ['CURVE', 'ADVANTAGE_EPSILON', 't_quantile', 'Interval', 'interval', 'clustered_mean', 'coverage', 'repeats_shown',
            'curve_of', 'pass_at_k_curve', 'avg_at_k', 'run_deviation', 'repeats_for', 'majority_curve', 'same_chance',
            'signal_chances', 'Prior', 'log_beta', 'fitted_prior', 'chance_of_signal', 'signal_curve', 'mean_advantages',
-           'wasted_groups', 'clustered_correlation', 'clustered_difference', 'within_tasks', 'sign_flip_test']
+           'wasted_groups', 'clustered_correlation', 'clustered_difference', 'within_tasks', 'independent_difference',
+           'sign_flip_test']
 
 # %% ../nbs/09_estimates.ipynb #886d18c7
 import math
@@ -306,6 +307,16 @@ def within_tasks(
     return values - (np.bincount(group, values)/np.bincount(group))[group]
 
 # %% ../nbs/09_estimates.ipynb #19a0038a
+def independent_difference(
+    a: Interval,
+    b: Interval, # of other tasks than a
+) -> Interval:
+    "The difference a - b of two estimates that have nothing in common (Newcombe 1998, method 10; Zou and Donner 2008)."
+    d = a.value - b.value
+    if a.low is None or b.low is None: return Interval(d, None, None)
+    return Interval(d, d - math.hypot(a.value - a.low, b.high - b.value), d + math.hypot(a.high - a.value, b.value - b.low))
+
+
 def sign_flip_test(
     differences, # of each task
     flips: int = 10_000, # where not all can be gone through

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['EVIDENCE', 'RECORD', 'PULL_REQUEST', 'NOT_CODE', 'JOBS', 'RUN_FILES', 'VERIFIED_AGAIN', 'GITIGNORE', 'ARM_FILES',
-           'server_folder', 'code_files', 'code_hash', 'data_hash', 'job', 'server', 'tests', 'numbered',
-           'verified_again', 'examples', 'sample', 'again', 'VerifierFixture', 'exercise_verifier_fixture', 'work_off',
-           'folder_facts', 'record_of', 'evidence_files', 'keep', 'keep_text', 'plain_values', 'profile_figures',
-           'same_verifier', 'keep_run', 'curve_files', 'keep_training', 'keep_audit', 'Kept', 'kept']
+           'server_folder', 'code_files', 'code_hash', 'data_hash', 'job', 'server', 'tests', 'numbered', 'paid_again',
+           'examples', 'sample', 'again', 'VerifierFixture', 'exercise_verifier_fixture', 'work_off', 'folder_facts',
+           'record_of', 'evidence_files', 'keep', 'keep_text', 'plain_values', 'profile_figures', 'same_verifier',
+           'keep_run', 'curve_files', 'keep_training', 'keep_audit', 'AuditOnRecord', 'Kept', 'kept']
 
 # %% ../nbs/15_evidence.ipynb #dcccc55d
 import hashlib
@@ -22,10 +22,12 @@ from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime, timezone
 from inspect import isawaitable
 from pathlib import Path
+from types import SimpleNamespace
 
 import gymenv_nb
 from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of
 from .environment import load_environment
+from .export import file_hash
 from .resources import error_text
 from .rollouts import Run, read_lines, write_whole
 from .tasks import Tasks, read_jsonl
@@ -106,7 +108,7 @@ def numbered(
     return [{**row, TASK_INDEX_KEY_NAME: i, ROLLOUT_INDEX_KEY_NAME: 0} for i, row in enumerate(read_jsonl(folder/"data"/"example.jsonl")[0])]
 
 
-def verified_again(
+def paid_again(
     env, # the folder's environment
     rows: list, # rollouts
     inputs: list, # the rows that they answer
@@ -130,7 +132,7 @@ def verified_again(
 def examples(folder: Path, asked: dict) -> list:
     "The example rollouts, verified again."
     rows = [{**o, TASK_INDEX_KEY_NAME: o.get(TASK_INDEX_KEY_NAME, i), ROLLOUT_INDEX_KEY_NAME: o.get(ROLLOUT_INDEX_KEY_NAME, 0)} for i, o in enumerate(read_jsonl(folder/"data"/"example_rollouts.jsonl")[0])]
-    return verified_again(load_environment(folder), rows, numbered(folder))
+    return paid_again(load_environment(folder), rows, numbered(folder))
 
 
 @job
@@ -141,7 +143,7 @@ def sample(folder: Path, asked: dict) -> list:
     some = rows[::max(1, len(rows)//asked["most"])][:asked["most"]]
     keys = {(o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME]) for o in some}
     inputs = [o for o in read_lines(path/"rollouts_materialized_inputs.jsonl") if (o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME]) in keys]
-    return verified_again(load_environment(folder), some, inputs or [{k: v for k, v in o.items() if k not in ("response", "reward")} for o in some])
+    return paid_again(load_environment(folder), some, inputs or [{k: v for k, v in o.items() if k not in ("response", "reward")} for o in some])
 
 
 @job
@@ -255,7 +257,7 @@ def evidence_files(
 ) -> dict: # relative path to SHA-256
     "What there is of evidence; caches are left out."
     files = (o for o in sorted((folder/EVIDENCE).rglob("*")) if o.is_file() and not any(p.startswith(".") for p in o.relative_to(folder).parts))
-    return {o.relative_to(folder).as_posix(): hashlib.sha256(o.read_bytes()).hexdigest() for o in files if o != folder/RECORD}
+    return {o.relative_to(folder).as_posix(): file_hash(o) for o in files if o != folder/RECORD}
 
 
 def keep(
@@ -397,9 +399,22 @@ def keep_audit(
     found, # an `Audit`
     environment_hash: str | None = None, # of the environment that was attacked; None: the folder itself
 ) -> None:
-    "Keep what an audit came to."
-    keep_text(folder, "audit", dict(verdict=found.verdict(), findings=[dict(severity=o.severity, check=o.check, text=o.text, count=o.count, of=o.of, cell=o.cell) for o in found.findings], notes=found.notes,
-                                    checks=[dict(check=o.name, kind=o.kind, status=o.status, tried=o.tried, wrong=o.wrong, note=o.note) for o in found.checks], seconds=round(found.seconds, 1), verifications=found.verifications), environment_hash=environment_hash)
+    "Keep what an audit came to, and the cases for the tests."
+    keep_text(folder, "audit", dict(environment=found.environment, verdict=found.verdict(), findings=[dict(severity=o.severity, check=o.check, text=o.text, count=o.count, of=o.of, cell=o.cell) for o in found.findings], notes=found.notes,
+                                    checks=[dict(check=o.name, kind=o.kind, status=o.status, tried=o.tried, wrong=o.wrong, note=o.note) for o in found.checks], seconds=round(found.seconds, 1), verifications=found.verifications, cases=found.fixtures()), environment_hash=environment_hash)
+
+
+@dataclass
+class AuditOnRecord:
+    "An audit as it was kept: what an export takes of it."
+    kept: dict # content of audit.json
+
+    @property
+    def environment(self) -> str: return self.kept["environment"]
+    @property
+    def findings(self) -> list: return [SimpleNamespace(**o) for o in self.kept["findings"]]
+    def verdict(self) -> str: return self.kept["verdict"]
+    def fixtures(self) -> list: return self.kept["cases"]
 
 # %% ../nbs/15_evidence.ipynb #5b2e4d8d
 @dataclass

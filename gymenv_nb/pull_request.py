@@ -170,7 +170,8 @@ class PullRequest:
 
     def _next(self) -> list:
         name = self.path.parent.name
-        return [f"git add resources_servers/{name} && git commit -s -m 'Add the resources server {name}'", f"tar czf {name}-evidence.tgz -C {self.path.parent} {EVIDENCE}", f"gh pr create --body-file {self.path}"]
+        beside = f" environments/{name}" if (self.path.parents[2]/"environments"/name).is_dir() else "" # of NeMo Gym 0.7
+        return [f"git add resources_servers/{name}{beside} && git commit -s -m 'Add the resources server {name}'", f"tar czf {name}-evidence.tgz -C {self.path.parent} {EVIDENCE}", f"gh pr create --body-file {self.path}"]
 
     def __repr__(self):
         left = "\n".join(f"  {o.status:<5} {o.what}" for o in self.not_done)

@@ -8,13 +8,15 @@ __all__ = ['ATTENTION', 'SMALL', 'SCALE_RATE', 'SCALE_EPSILON', 'VALIDATION_REPE
            'register_attention', 'in_one_row', 'side_by_side', 'load_trained', 'with_head', 'fits_one_row',
            'TrainedPolicy', 'base_of', 'weights_of', 'dealt', 'Arm', 'step_seed', 'step_rollouts', 'step_facts',
            'needs_train', 'last_gains', 'scale_of', 'trainer_class', 'divergence', 'evaluation_row', 'bf16_here',
-           'cut_after', 'tracking_environment', 'tracked', 'micro_batch_of', 'rate_of', 'run_arm', 'train_arm',
-           'peak_memory', 'check_signal', 'save_trained', 'place_of', 'trainable', 'model_facts', 'the_arms',
-           'whole_settings', 'begin_training', 'benchmark_for', 'train_grpo', 'workers_for', 'run_here', 'arm_process',
-           'start_process', 'run_processes', 'raise_failure', 'arms_text', 'ends_of', 'watch', 'change_text',
-           'verdict_text', 'TrainingReport']
+           'cut_after', 'tracking_environment', 'wandb_link', 'tracked', 'micro_batch_of', 'rate_of', 'run_arm',
+           'train_arm', 'peak_memory', 'check_signal', 'save_trained', 'place_of', 'trainable', 'model_facts',
+           'the_arms', 'whole_settings', 'begin_training', 'benchmark_for', 'train_grpo', 'workers_for', 'run_here',
+           'arm_process', 'start_process', 'run_processes', 'raise_failure', 'arms_text', 'ends_of', 'watch',
+           'change_text', 'verdict_text', 'TrainingReport']
 
 # %% ../nbs/13_train.ipynb #e2ecc745
+import contextlib
+import io
 import json
 import math
 import os
@@ -37,7 +39,7 @@ from .agent import RolloutFailure, turn_seed
 from .compare import Comparison, compare
 from .contract import ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of
 from .environment import Environment, load_environment
-from .estimates import Interval, clustered_mean
+from .estimates import Interval, clustered_mean, independent_difference
 from .plots import PAGE_HEAD, PAGE_PLOTS, PAGE_TABLES, between, figure, flat_settings, plot_training, png, training_drawings, visible
 from .policy import TransformersPolicy, as_request, load_tokenizer, model_folder, policy as policy_named
 from .profile import percent, profile
@@ -351,7 +353,7 @@ def dealt(
 
 # %% ../nbs/13_train.ipynb #be3d3a73
 SMALL = 50_000_000 # parameters below which a model is trained on one core, several trainings beside each other
-SCALE_RATE = .8 # of a small model's scale of logits, which is trained by plain gradient descent: by SCALE_EPSILON Adam does not divide by the deviation
+SCALE_RATE = 1.5 # of a small model's scale of logits, which is trained by plain gradient descent: by SCALE_EPSILON Adam does not divide by the deviation
 SCALE_EPSILON = 1e-3
 VALIDATION_REPEATS = 4 # rollouts of a validation task
 MODES = dict(instruct=False, thinking=True) # whether the model thinks first
@@ -623,6 +625,12 @@ def tracking_environment(
     return told | ({} if known or "WANDB_MODE" in os.environ else {"WANDB_MODE": "offline"})
 
 
+def wandb_link() -> str | None: # None when it is offline
+    "The address of W&B's run that is going on."
+    import wandb
+    return wandb.run.url if wandb.run and not wandb.run.offline else None
+
+
 def tracked(arm: Arm) -> list: # paths and links
     "Where the trackers' curves are."
     found = [str(o) for o in (*sorted((arm.path/"wandb").glob("*run-*")), *[p for p in (arm.path/"tensorboard", arm.path/"trackio") if p.is_dir()])]
@@ -643,7 +651,7 @@ def micro_batch_of(
 
 def rate_of(parameters: int, lora: int | None) -> float:
     "The learning rate where nobody says."
-    return 2e-5 if lora and parameters >= SMALL else 3e-4 if lora else 3e-5 if parameters < SMALL else 2e-6
+    return 2e-5 if lora and parameters >= SMALL else 3e-4 if lora else 4e-5 if parameters < SMALL else 2e-6
 
 # %% ../nbs/13_train.ipynb #7b509299
 def run_arm(
@@ -657,8 +665,10 @@ def run_arm(
     needs_train()
     arm = Arm(Path(folder), name)
     s = arm.settings
-    if s["report_to"]: os.environ.update(tracking_environment(s["report_to"], arm))
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    if s["report_to"]:
+        os.environ.update(tracking_environment(s["report_to"], arm))
+        with contextlib.redirect_stdout(io.StringIO()): import transformers.integrations.integration_utils # which prints when W&B is offline
     with locked(arm.path):
         if arm.finished: return
         (arm.path/"error.json").unlink(missing_ok=True)
@@ -761,6 +771,7 @@ def train_arm(arm: Arm, s: dict, env: Environment, benchmark: Environment | None
                    "learning_rate": logs.get("learning_rate"), "entropy": logs.get("entropy"), "clipped": logs.get("clip_ratio/region_mean"), "tokens": logs.get("num_tokens"), **finish, "peak_gib": peak}
             row["seconds_learning"] = max(0., row.get("seconds", 0.) - row.get("seconds_rollouts", 0.))
             with Appender(arm.path/"metrics.jsonl") as out: out.write(line_of(row))
+            if "wandb" in s["report_to"] and (link := wandb_link()): write_whole(arm.path/"wandb.url", link.encode())
             tell(dict(arm=arm.name, **row))
         def on_save(self, args, state, control, **more):
             if not rank: write_whole(Path(args.output_dir)/f"checkpoint-{state.global_step}"/"whole.json", json.dumps(dict(step=state.global_step)).encode())
@@ -869,7 +880,7 @@ def whole_settings(env, given, policy, benchmark, given_benchmark, steps, prompt
     steps = steps or (STEPS if facts["parameters"] < SMALL else 100)
     if repeats < 2: raise GymenvError(f"repeats={repeats}: GRPO compares the rollouts of a group, so at least 2 are needed.")
     if prompts < 1 or steps < 1: raise GymenvError("steps and prompts must be at least 1.")
-    every = validate_every or max(1, steps//4)
+    every = validate_every or max(1, -(-steps//4))
     return dict(environment=env.name, environment_hash=env.source_hash(), place=place_of(given, env), benchmark=benchmark.name if benchmark else None, benchmark_place=place_of(given_benchmark, benchmark) if benchmark else None,
                 **facts, arms=the_arms(modes, policy.thinking, facts["switch"], control), steps=steps, prompts=prompts, repeats=repeats, seed=seed, learning_rate=learning_rate or rate_of(facts["parameters"], lora), scale_rate=SCALE_RATE if facts["parameters"] < SMALL and not lora else None, lora=lora,
                 validation=validation, validate_every=every, checkpoint_every=min(every, 10), max_output_tokens=max_output_tokens or policy.asked["max_tokens"], micro_batch=micro_batch, report_to=list(report_to), device=device, trl=trl or {})
@@ -902,7 +913,7 @@ def begin_training(folder: Path, settings: dict, env: Environment, benchmark: En
     write_whole(path, json.dumps({"format": 1, **settings, "tasks": hygiene, "versions": versions()}, indent=1).encode())
 
 # %% ../nbs/13_train.ipynb #b7010851
-STEPS = 30 # of a small model's training, where nobody says
+STEPS = 24 # of a small model's training, where nobody says
 
 
 def benchmark_for(env: Environment, wanted):
@@ -915,13 +926,13 @@ def train_grpo(
     env, # an Environment, or what `load_environment` takes
     policy=None, # a `TransformersPolicy`, the folder or the Hugging Face id of a model; None: the embedded policy
     to=None, # folder of the training; None: training/<name of the environment>
-    steps: int | None = None, # of the optimiser; None: 30 for a small model, else 100
+    steps: int | None = None, # of the optimiser; None: 24 for a small model, else 100
     prompts: int = 64, # tasks of a step
     repeats: int = 16, # rollouts of a task, which GRPO compares
     modes: tuple | None = None, # of "instruct" and "thinking"; None: both, where the model's chat template knows thinking
     control: bool = True, # also train on rewards that are dealt out at random
     benchmark=None, # an environment that is looked at and not trained on; None: one that ships with the library; False: none
-    learning_rate: float | None = None, # None: 3e-5 for a small model, whose scale of logits has a rate of its own, 2e-6 for others; for adapters 3e-4 and 2e-5
+    learning_rate: float | None = None, # None: 4e-5 for a small model, whose scale of logits has a rate of its own, 2e-6 for others; for adapters 3e-4 and 2e-5
     lora: int | None = None, # rank of adapters that are trained in place of the weights
     seed: int = 0, # of the tasks, the sampling and the order
     validation: int | None = None, # tasks that are held out; None: 256 of a generator, a fifth of a fixed set, 256 at most
@@ -1102,7 +1113,7 @@ def verdict_text(
     changes: dict, # (arm, set) to (before, after, Interval)
     causes: dict, # arm to the Interval of its end against the control's; empty without a control
     modes: str | None, # the comparison of thinking and instruct, in a sentence
-    forecasts: dict, # arm to (forecast, its low and high, the group size of it, measured)
+    forecasts: dict, # arm to (forecast, the group size of it, measured, measured less forecast)
     benchmark: str | None, # name
     warnings: list, # (arm, name, text)
 ) -> str:
@@ -1118,9 +1129,9 @@ def verdict_text(
     if ("control", "validation") in changes: said.append(change_text("In the control run itself the reward", *changes["control", "validation"]) + ".")
     if modes: said.append(f"After training, {modes}.")
     for arm in dict.fromkeys(a for a, kind in changes if kind == "benchmark" and a != "control"): said.append(change_text(f"On {benchmark}, never trained on, the {arm} reward", *changes[arm, "benchmark"]) + ".")
-    for arm, (value, low, high, size, measured) in forecasts.items():
-        within = low is not None and low <= measured <= high
-        said.append(f"For {arm}, {percent(value)} of groups{'' if size is None else f' of {size}'} were forecast to have a signal, {percent(measured)} had one in the first step" + ("" if low is None else f", {'within' if within else 'outside'} the interval {percent(low)} to {percent(high)}") + ".")
+    for arm, (forecast, size, measured, gap) in forecasts.items():
+        held = "" if gap.low is None else f": {'as forecast' if gap.low <= 0 <= gap.high else 'not as forecast'} (difference {gap.value:+.3f}, 95 % interval {gap.low:+.3f} to {gap.high:+.3f})"
+        said.append(f"For {arm}, {percent(forecast.value)} of groups{'' if size is None else f' of {size}'} were forecast to have a signal, {percent(measured.value)} had one in the first step{held}.")
     said.append("Warnings: " + "; ".join(f"{arm}, {name} ({text})" for arm, name, text in warnings) + "." if warnings else "Nothing that is watched for was seen.")
     return " ".join(said)
 
@@ -1178,12 +1189,14 @@ class TrainingReport:
         control, mode = self.evaluated("control", "validation", True), self.settings["arms"].get("control")
         return {a: compare(control, self.evaluated(a, "validation", True), ("control", a)) for a in self.arms if control is not None and a != "control" and self.settings["arms"][a] == mode and self.evaluated(a, "validation", True) is not None}
 
-    def forecasts(self) -> dict: # arm to (forecast, low, high, group size, measured in the first step, mean over the training)
+    def forecasts(self) -> dict: # arm to (forecast, size of its groups, measured in the first step, measured less forecast, mean over the training); the first, third and fourth are `Interval`s
         "The share of groups with a signal: forecast from the first evaluation, and measured."
         found = {}
         for name, arm in self.arms.items():
             first, rows = next((o for o in arm.evaluations() if o["set"] == "validation" and o["step"] == 0), None), arm.metrics()
-            if first and rows and first["forecast"] is not None and name != "control": found[name] = first["forecast"], first["forecast_low"], first["forecast_high"], first["forecast_size"], rows[0]["signal"], float(np.mean([o["signal"] for o in rows]))
+            if first and rows and first["forecast"] is not None and name != "control":
+                forecast, measured = (Interval(o[k], o[f"{k}_low"], o[f"{k}_high"]) for o, k in ((first, "forecast"), (rows[0], "signal")))
+                found[name] = forecast, first["forecast_size"], measured, independent_difference(measured, forecast), float(np.mean([o["signal"] for o in rows]))
         return found
 
     def warnings(self) -> list: # (arm, name, text)
@@ -1202,7 +1215,7 @@ class TrainingReport:
         changed = {key: (*o.quantities.select("a", "b").row(0), o.difference) for key, o in self.changes().items()}
         both = self.modes()
         notable = None if both is None else both.verdict() + (": notable, and to be explained" if both.difference.low is not None and not both.difference.low <= 0 <= both.difference.high else "")
-        text = verdict_text(self.settings["environment"], changed, {a: o.difference for a, o in self.causes().items()}, notable, {a: o[:5] for a, o in self.forecasts().items()}, self.settings["benchmark"], self.warnings())
+        text = verdict_text(self.settings["environment"], changed, {a: o.difference for a, o in self.causes().items()}, notable, {a: o[:4] for a, o in self.forecasts().items()}, self.settings["benchmark"], self.warnings())
         return (f"Not finished ({', '.join(f'{o} {len(self.arms[o].metrics())}' for o in self.unfinished)} of {self.settings['steps']} steps); so far: " if self.unfinished else "") + text
 
     def title(self) -> str:
@@ -1217,8 +1230,8 @@ class TrainingReport:
         if len(self.evaluations):
             found.append(("Evaluations", "Divergence is from the policy at the start, in nats per token of the validation responses.", ("arm", "set", "step", "mean reward", "tokens", "cut off", "divergence"),
                 [(o["arm"], o["set"], str(o["step"]), between(o["mean"], o["low"], o["high"]), f"{o['length']:.1f}", percent(o["truncated"]), "" if o["kl"] is None else f"{max(0., o['kl']):.4f}") for o in self.evaluations.to_dicts()]))
-        if f := self.forecasts(): found.append(("Signal: forecast and measured", "The share of groups in which rewards differ, without which GRPO learns nothing from a group. The forecast is that of a reward profile, from the first validation.", ("arm", "forecast", "of groups of", "measured in the first step", "mean over the training"),
-            [(a, between(v, lo, hi), str(size), f"{m:.3f}", f"{mean:.3f}") for a, (v, lo, hi, size, m, mean) in f.items()]))
+        if f := self.forecasts(): found.append(("Signal: forecast and measured", "The share of groups in which rewards differ, without which GRPO learns nothing from a group. The forecast is that of a reward profile, from the first validation.", ("arm", "forecast", "of groups of", "measured in the first step", "difference", "mean over the training"),
+            [(a, between(*forecast), str(size), between(*measured), signed(gap), f"{mean:.3f}") for a, (forecast, size, measured, gap, mean) in f.items()]))
         if len(self.metrics):
             rows = []
             for (name,), o in self.metrics.group_by("arm", maintain_order=True):
@@ -1268,7 +1281,7 @@ class TrainingReport:
         page = template.render(title=visible(self.title()), verdict=visible(self.verdict(), 4000), notes=[tuple(visible(x, 500) for x in o) for o in self.notes()], plots=[(n, base64.b64encode(c).decode()) for n, c in pictures.items()],
                                tables=[(h, r, n, [tuple(visible(str(c), 200) for c in row) for row in rows]) for h, r, n, rows in self.tables()], settings=flat_settings(self.settings))
         write_whole(self.folder/"report.html", page.encode())
-        numbers = dict(title=self.title(), verdict=self.verdict(), warnings=self.warnings(), forecasts=self.forecasts(), tracked=[p for arm in self.arms.values() for p in tracked(arm)],
+        numbers = dict(title=self.title(), verdict=self.verdict(), warnings=self.warnings(), forecasts={a: dict(forecast=f._asdict(), group_size=size, measured=m._asdict(), difference=gap._asdict(), mean=mean) for a, (f, size, m, gap, mean) in self.forecasts().items()}, tracked=[p for arm in self.arms.values() for p in tracked(arm)],
                        changes=[dict(arm=a, set=k, before=o.quantities["a"][0], after=o.quantities["b"][0], **o.difference._asdict(), p_value=o.p_value) for (a, k), o in self.changes().items()])
         write_whole(self.folder/"report.json", json.dumps(numbers, indent=1).encode())
         return self.folder/"report.html"
