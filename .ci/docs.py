@@ -29,7 +29,7 @@ root = Path(__file__).resolve().parent.parent
 functions = ast.FunctionDef | ast.AsyncFunctionDef
 directive = re.compile(r"^#\|\s*(\w+)[ :]*(.*)\n?", re.M)
 sections = {"Guides": "tutorials/*.ipynb", "Environments": "envs/*.ipynb", "API": "[0-9]*.ipynb", "Models": "models/*.ipynb"}
-guides = ["first_environment", "reward_profile", "tools_and_state", "open_nemo_gym", "notebook_to_pull_request", "real_model_on_a_gpu"] # in the order in which they are read; others follow
+guides = ["first_environment", "reward_profile", "tools_and_state", "open_nemo_gym", "train_with_grpo", "notebook_to_pull_request", "real_model_on_a_gpu"] # in the order in which they are read; others follow
 style = """
 @media (min-width: 92em) { .content { width: 54em; } }
 article { overflow-wrap: break-word; }

@@ -67,10 +67,12 @@ def split_tasks(
     tasks: Tasks,
     validation: int, # tasks to validate on
     seed: int = 0, # of the choice
+    among: int | None = None, # validation tasks are of the first so many; None: of all
 ) -> Split:
     "Two sets with no question in both, nor nearly so. Raises `GymenvError` when a side would be empty."
     once = tasks.deduplicate()
-    train, held = once.split(validation, seed)
+    train, held = once[:among].split(validation, seed)
+    if among: train = train._like([*train, *once[among:]])
     told = len(set(map(task_key, once))) > 1 # else questions are equal and other fields tell tasks apart
     seen = {near_key(o) for o in held} if told else set()
     near = [o for o in train if near_key(o) in seen]
@@ -901,7 +903,7 @@ def begin_training(folder: Path, settings: dict, env: Environment, benchmark: En
     except GymenvError:
         if not generated: raise
         tasks = env.make_tasks(None, settings["seed"])
-    found = split_tasks(tasks, settings["validation"] or min(256, max(1, len(tasks)//5)), settings["seed"])
+    found = split_tasks(tasks, settings["validation"] or min(256, max(1, len(tasks)//5)), settings["seed"], 2*(settings["validation"] or 256) if generated else None) # so that they are the same for any number of steps
     drawn_tasks(len(found.train), 1, settings["prompts"])
     (folder/"tasks").mkdir(parents=True, exist_ok=True)
     found.train.save(folder/"tasks"/"train.jsonl"); found.validation.save(folder/"tasks"/"validation.jsonl")
