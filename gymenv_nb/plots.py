@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['BLUE', 'ORANGE', 'GREY', 'THEME', 'AUDIT_GROUPS', 'ARM_STYLES', 'OTHER_STYLES', 'DRAWINGS', 'LONGEST_SHOWN',
-           'MOST_ITEMS', 'CONTROL_PICTURES', 'PAGE_HEAD', 'PAGE_PLOTS', 'PAGE_TABLES', 'REPORT', 'figure',
-           'draw_rewards', 'plot_rewards', 'draw_solve_rates', 'plot_solve_rates', 'draw_pass_at_k', 'plot_pass_at_k',
-           'draw_length', 'plot_length', 'draw_signal', 'plot_signal', 'draw_outcomes', 'plot_outcomes', 'draw_tools',
-           'plot_tools', 'draw_pairs', 'draw_differences', 'plot_comparison', 'draw_audit', 'plot_audit', 'arms_of',
-           'draw_evaluations', 'draw_steps', 'training_drawings', 'plot_training', 'drawings', 'plot', 'png',
-           'save_plots', 'visible', 'response_parts', 'flat_settings', 'task_rows', 'rollout_rows', 'between',
-           'report_tables', 'report']
+           'MOST_ITEMS', 'PAGE_HEAD', 'PAGE_PLOTS', 'PAGE_TABLES', 'REPORT', 'figure', 'draw_rewards', 'plot_rewards',
+           'draw_solve_rates', 'plot_solve_rates', 'draw_pass_at_k', 'plot_pass_at_k', 'draw_length', 'plot_length',
+           'draw_signal', 'plot_signal', 'draw_outcomes', 'plot_outcomes', 'draw_tools', 'plot_tools', 'draw_pairs',
+           'draw_differences', 'plot_comparison', 'draw_audit', 'plot_audit', 'arms_of', 'draw_evaluations',
+           'draw_steps', 'training_drawings', 'plot_training', 'drawings', 'plot', 'png', 'save_plots', 'visible',
+           'response_parts', 'flat_settings', 'task_rows', 'rollout_rows', 'between', 'report_tables', 'report']
 
 # %% ../nbs/11_plots.ipynb #6a332fdc
 import base64
@@ -23,7 +22,7 @@ from .audit import SEVERITIES, Audit
 from .columns import prompt_of
 from .compare import Comparison, p_text
 from .profile import ANY_TOOL, LENGTH_NAMES, PASSED, STEP_PROMPTS, Profile, percent, short_name
-from .tables import in_a_line
+from .tables import in_a_line, plain
 
 # %% ../nbs/11_plots.ipynb #a003747d
 BLUE, ORANGE, GREY = "#0173b2", "#de8f05", "#949494" # of seaborn's "colorblind" palette
@@ -473,16 +472,14 @@ def save_plots(
 
 # %% ../nbs/11_plots.ipynb #860281ec
 LONGEST_SHOWN, MOST_ITEMS = 2000, 40 # characters of one text, items of one response
-CONTROL_PICTURES = {i: 0x2400 + i for i in range(32) if chr(i) not in "\n\t"} | {127: 0x2421} | dict.fromkeys((*range(0x80, 0xa0), *range(0x202a, 0x202f), *range(0x2066, 0x206a), *range(0xd800, 0xe000)), 0xfffd)
 
 
 def visible(
     text: str, # anything, of any length
     most: int = LONGEST_SHOWN, # characters to keep, from the beginning
 ) -> str: # the text with control characters replaced by visible signs
-    "A text that is safe to look at, once escaped for where it is shown."
-    rest = f"… ({len(text) - most:,} more characters)" if len(text) > most else ""
-    return text[:most].translate(CONTROL_PICTURES) + rest
+    "The beginning of a text, as `plain` shows it, for a table or a line."
+    return plain(text[:most]) + (f"… ({len(text) - most:,} more characters)" if len(text) > most else "")
 
 # %% ../nbs/11_plots.ipynb #4049b137
 def response_parts(

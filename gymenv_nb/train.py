@@ -355,7 +355,7 @@ def dealt(
 
 # %% ../nbs/13_train.ipynb #be3d3a73
 SMALL = 50_000_000 # parameters below which a model is trained on one core, several trainings beside each other
-SCALE_RATE = 1.5 # of a small model's scale of logits, which is trained by plain gradient descent: by SCALE_EPSILON Adam does not divide by the deviation
+SCALE_RATE = 1. # at the beginning, of a small model's scale of logits, which is trained by plain gradient descent: by SCALE_EPSILON Adam does not divide by the deviation
 SCALE_EPSILON = 1e-3
 VALIDATION_REPEATS = 4 # rollouts of a validation task
 MODES = dict(instruct=False, thinking=True) # whether the model thinks first
@@ -532,6 +532,13 @@ def trainer_class():
                 gains.register_hook(lambda gradient: scale_of(gains, gradient))
                 group["params"] = [p for p in group["params"] if p is not gains]
                 made.add_param_group({**group, "params": [gains], "lr": self.scale_rate, "eps": SCALE_EPSILON})
+            return made
+
+        def create_scheduler(self, num_training_steps, optimizer=None):
+            made = super().create_scheduler(num_training_steps, optimizer)
+            if self.scale_rate and hasattr(made, "lr_lambdas"): # of torch's LambdaLR, one for each group; the last is the scale's
+                usual = made.lr_lambdas[-1]
+                made.lr_lambdas[-1] = lambda step: usual(step)*max(0., 1 - step/num_training_steps)
             return made
 
         def training_step(self, model, inputs, num_items_in_batch=None):
