@@ -61,6 +61,7 @@ from .gymnasium import has_steps, play_episode
 from .hosts import HostLost, Hosts, Zygote, cores, host_kind
 from .resources import Reply, Session, call_tool, client_for, error_text, is_own, reward, server_of
 from .rollouts import collect, default_policy, read_lines, recorded
+from .tables import NO_MATH
 from .tasks import Tasks, message_text, prompt_text, task_key
 
 # %% ../nbs/10_audit.ipynb #70292ca4
@@ -1795,8 +1796,8 @@ class Audit:
         rows = "".join("<tr>" + "".join(map(cell, (escape(o.name), o.kind, o.status, o.tried, o.wrong or "", escape(o.about if not o.note else f"{o.about} {o.note}")))) + "</tr>" for o in self.checks)
         ways = f"<p>paid as written: {escape(', '.join(f'{k} {p} of {n}' for k, (p, n) in self.ways.items()))}</p>" if self.ways else ""
         forms = f"<p>right answers read: {escape('; '.join(map(repr, self.forms[:3])))}</p>" if self.forms else ""
-        return (f"<p><b>{escape(self.verdict())}</b></p>" + (f"<table>{head('severity', 'check', 'what', 'how often')}{found}</table>" if found else "") + forms + ways + "".join(f"<p>note: {escape(o)}</p>" for o in self.notes)
-                + f"<details{'' if found else ' open'}><summary>all checks</summary><table>{head('check', 'kind', 'status', 'tried', 'wrong', 'what')}{rows}</table></details>")
+        return (f"<div class='{NO_MATH}'><p><b>{escape(self.verdict())}</b></p>" + (f"<table>{head('severity', 'check', 'what', 'how often')}{found}</table>" if found else "") + forms + ways + "".join(f"<p>note: {escape(o)}</p>" for o in self.notes)
+                + f"<details{'' if found else ' open'}><summary>all checks</summary><table>{head('check', 'kind', 'status', 'tried', 'wrong', 'what')}{rows}</table></details></div>")
 
     def fixtures(self,
         most: int = 3, # of each attack

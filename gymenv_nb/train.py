@@ -462,7 +462,7 @@ def trainer_class():
     class Trainer(GRPOTrainer):
         "Learns from chains of tokens."
         in_row = arm = None # set after it is made: whether `in_one_row` fits; the `Arm`
-        scale_rate = None # of the scale of the logits; None: it is trained as all else
+        scale_rate, scaled = None, False # of the scale of the logits, None: it is trained as all else; whether it has a group of its own
         chains, now, facts = (), None, {} # of the step's rollouts; of those in the micro-batch
 
         def _generate_and_score_completions(self, inputs):
@@ -532,11 +532,12 @@ def trainer_class():
                 gains.register_hook(lambda gradient: scale_of(gains, gradient))
                 group["params"] = [p for p in group["params"] if p is not gains]
                 made.add_param_group({**group, "params": [gains], "lr": self.scale_rate, "eps": SCALE_EPSILON})
+                self.scaled = True
             return made
 
         def create_scheduler(self, num_training_steps, optimizer=None):
             made = super().create_scheduler(num_training_steps, optimizer)
-            if self.scale_rate and hasattr(made, "lr_lambdas"): # of torch's LambdaLR, one for each group; the last is the scale's
+            if self.scaled and hasattr(made, "lr_lambdas"): # of torch's LambdaLR, one for each group; the last is the scale's
                 usual = made.lr_lambdas[-1]
                 made.lr_lambdas[-1] = lambda step: usual(step)*max(0., 1 - step/num_training_steps)
             return made
@@ -660,7 +661,7 @@ def micro_batch_of(
 
 def rate_of(parameters: int, lora: int | None) -> float:
     "The learning rate where nobody says."
-    return 2e-5 if lora and parameters >= SMALL else 3e-4 if lora else 4e-5 if parameters < SMALL else 2e-6
+    return 2e-5 if lora and parameters >= SMALL else 3e-4 if lora else 3e-5 if parameters < SMALL else 2e-6
 
 # %% ../nbs/13_train.ipynb #7b509299
 def run_arm(
@@ -941,7 +942,7 @@ def train_grpo(
     modes: tuple | None = None, # of "instruct" and "thinking"; None: both, where the model's chat template knows thinking
     control: bool = True, # also train on rewards that are dealt out at random
     benchmark=None, # an environment that is looked at and not trained on; None: one that ships with the library; False: none
-    learning_rate: float | None = None, # None: 4e-5 for a small model, whose scale of logits has a rate of its own, 2e-6 for others; for adapters 3e-4 and 2e-5
+    learning_rate: float | None = None, # None: 3e-5 for a small model, whose scale of logits has a rate of its own, 2e-6 for others; for adapters 3e-4 and 2e-5
     lora: int | None = None, # rank of adapters that are trained in place of the weights
     seed: int = 0, # of the tasks, the sampling and the order
     validation: int | None = None, # tasks that are held out; None: 256 of a generator, a fifth of a fixed set, 256 at most
