@@ -935,12 +935,13 @@ def main():
     parser.add_argument("--to", type=Path, help="where the screenshots go; a temporary folder when not given")
     parser.add_argument("--docs", type=Path, help="the folder of a built site (.ci/docs.py), whose pages are looked at too")
     parser.add_argument("--only", metavar="NAME", action="append", default=[], help="only checks whose name holds this; may be given several times")
+    parser.add_argument("--skip", metavar="NAME", action="append", default=[], help="no checks whose name holds this; may be given several times")
     parser.add_argument("--repeat", type=int, default=1, help="how often the whole suite runs")
     args = parser.parse_args()
     if not chromium(): return print("browser suite: not run, since there is no Chromium here (chromium, chromium-browser or google-chrome)")
     if not importlib.util.find_spec("playwright"): sys.exit("browser suite: Playwright is missing. Install it: pip install -c constraints.txt -e '.[dev,browser]'")
-    names = [o for o in checks if not args.only or any(p in o for p in args.only)]
-    if not names: sys.exit(f"no check's name holds {args.only!r}. There are: {', '.join(checks)}")
+    names = [o for o in checks if (not args.only or any(p in o for p in args.only)) and not any(p in o for p in args.skip)]
+    if not names: sys.exit(f"no check is left with --only {args.only!r} --skip {args.skip!r}. There are: {', '.join(checks)}")
     if args.docs and not (args.docs/"index.html").exists(): sys.exit(f"{args.docs}: no index.html. Build the site: python .ci/docs.py --to {args.docs}")
     shots = args.to or Path(tempfile.mkdtemp(prefix="gymenv_browser_"))
     shots.mkdir(parents=True, exist_ok=True)
