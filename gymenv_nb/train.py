@@ -772,6 +772,8 @@ def train_arm(arm: Arm, s: dict, env: Environment, benchmark: Environment | None
             if gradient is not None and not torch.isfinite(gradient).all(): raise GymenvError(f"{arm.name}: the gradient is no number at step {state.global_step + 1}. Lower the learning rate ({args.learning_rate:g} now). {trainer.kept()}")
         def on_step_end(self, args, state, control, **more):
             finish.update(seconds=time.perf_counter() - clock["wall"], cpu_seconds=time.process_time() - clock["cpu"])
+            with torch.no_grad(): known = (in_one_row if trainer.in_row else side_by_side)(trainer.model, [([1, 2], [3, 4])])[0]
+            if not torch.isfinite(known).all(): raise GymenvError(f"{arm.name}: after step {state.global_step} the policy's probabilities are no numbers. Lower the learning rate ({args.learning_rate:g} now). {trainer.kept()}") # before it is saved, and before it is sampled from
             if world == 1 and os.getppid() != int(os.environ.get("GYMENV_PARENT", os.getppid())): control.should_training_stop = True; clock["orphan"] = True
             elif state.global_step % s["validate_every"] == 0 or state.global_step == s["steps"]: both(state.global_step)
         def on_log(self, args, state, control, logs=None, **more):
