@@ -809,7 +809,7 @@ def hostile_play(suite):
     expect(status).to_contain_text("ValueError: <script>window.hacked=1</script>")
     ground.get_by_label("Turn 1").fill("")
     expect(status).to_contain_text("Reward 0.5")
-    for name, shown in (("bad<img src=x onerror=window.hacked=8>", "Reward 0.5"), ("long", "too long for a text box"), ("half", "surrogates not allowed")):
+    for name, shown in (("bad<img src=x onerror=window.hacked=8>", "Reward 0.5"), ("long", "too long for a text box"), ("half", "Reward 0.5")):
         ground.get_by_label("Policy").fill(name)
         ground.get_by_label("Policy").press("Tab")
         ground.get_by_role("button", name="Sample", exact=True).click()
