@@ -307,12 +307,12 @@ def main():
     parser.add_argument("folders", nargs="*", type=Path, help="exported resources_servers/<name>; for 0.7 with environments/<name> beside resources_servers")
     parser.add_argument("--version", choices=VERSIONS, default="0.4", help="of NeMo Gym")
     parser.add_argument("--venv", type=Path, help="an environment with nemo-gym, pytest, pytest-asyncio, uv and ruff; made there when it does not exist, and left there")
-    parser.add_argument("--make", nargs="*", metavar="REQUIREMENT", help="only make the environment of --venv, with these packages besides")
+    parser.add_argument("--make", action="store_true", help="only make the environment of --venv")
     args = parser.parse_args()
-    if args.make is not None:
+    if args.make:
         if args.folders or not args.venv: parser.error("--make goes with --venv, and without folders")
         if args.venv.exists() or not (python := python_of(VERSIONS[args.version][0])): return 0
-        fresh_environment(python, args.venv, [*VERSIONS[args.version][1], *PACKAGES, *args.make])
+        fresh_environment(python, args.venv, [*VERSIONS[args.version][1], *PACKAGES])
         return 0
     if not args.folders: parser.error("give folders: gymenv export NAME makes one")
     for folder in args.folders:
