@@ -176,11 +176,15 @@ class Notebook:
     def shoot(self, name: str, what):
         "A picture in light and dark."
         for theme in ("Light", "Dark"):
-            self.page.evaluate(THEME, f"JupyterLab {theme}")
-            self.page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=str(theme == "Light").lower())
+            self.theme(theme)
             what.scroll_into_view_if_needed()
             what.screenshot(path=self.suite.shots/f"{name}_{theme.lower()}.png", animations="disabled")
-        self.page.evaluate(THEME, "JupyterLab Light")
+        self.theme("Light")
+
+    def theme(self, name: str):
+        "Change the theme, and wait until JupyterLab has taken its splash screen away: at a change before that it would take it away twice, which is an error of its page."
+        self.page.evaluate(THEME, f"JupyterLab {name}")
+        self.page.wait_for_function("light => document.body.dataset.jpThemeLight === light && !document.getElementById('jupyterlab-splash')", arg=str(name == "Light").lower())
 
     def close(self):
         self.page.close()
