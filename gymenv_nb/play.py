@@ -193,7 +193,7 @@ class Side:
     def main(self):
         asyncio.set_event_loop(self.loop)
         try: self.loop.run_forever()
-        finally: self.loop.close()
+        finally: self.loop.run_until_complete(self.loop.shutdown_asyncgens()), self.loop.close()
 
     def run(self, coroutine):
         "Run it there; its result is awaited here."

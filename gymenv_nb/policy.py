@@ -812,6 +812,7 @@ class _Here:
     "What belongs to one event loop."
     clients:list # openai.AsyncOpenAI, one for each endpoint
     places:Places
+    end:object # an asynchronous generator that closes the clients
 
 
 class _OtherModel(GymenvError): "A server that has come back with another model."
@@ -913,14 +914,23 @@ class OpenAIPolicy(Policy):
         except openai.APIError: endpoint.has_responses = False
         else: endpoint.has_responses = True
 
-    def _here(self):
+    async def _here(self):
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
             import openai
             patience = openai.Timeout(self.timeout, connect=min(20.0, self.timeout))   # a machine that is off does not even refuse
-            clients = [openai.AsyncOpenAI(base_url=e.url, api_key=self._key, max_retries=0, timeout=patience) for e in self.endpoints]
-            self._loops[loop] = _Here(clients, Places(self.endpoints, self.places))
+            clients = [openai.AsyncOpenAI(base_url=e.url, api_key=self._key, max_retries=0, timeout=patience, http_client=openai.DefaultAsyncHttpxClient(timeout=patience)) for e in self.endpoints]   # openai's own closes itself, perhaps in another loop, where that is an error
+            self._loops[loop] = here = _Here(clients, Places(self.endpoints, self.places), self._until_the_end(clients))
+            await anext(here.end)
         return self._loops[loop]
+
+    async def _until_the_end(self, clients):
+        "Closes them where they were opened: a loop ends such a generator before it ends (`shutdown_asyncgens`, which `asyncio.run` calls)."
+        loop = asyncio.get_running_loop()
+        try: yield
+        finally:
+            self._loops.pop(loop, None)
+            for o in clients: await o.close()
 
     def _order(self, params):
         "Indices of the endpoints, the preferred one first; one that is gone changes the order of no others (rendezvous hashing)."
@@ -933,7 +943,7 @@ class OpenAIPolicy(Policy):
         params = as_request(params)
         params = params.model_copy(update={k: v for k, v in self.asked.items() if v is not None and getattr(params, k) is None})
         if not self._ready: await asyncio.to_thread(self._reach)
-        here, order, me, tried, pauses = self._here(), self._order(params), object(), [], 0
+        here, order, me, tried, pauses = await self._here(), self._order(params), object(), [], 0
         for attempts in range(1, self.max_retries + len(self.endpoints) + 1):
             index = await here.places.take(order, tried)
             endpoint = self.endpoints[index]
@@ -960,9 +970,8 @@ class OpenAIPolicy(Policy):
         return len(self.endpoints) > 1 and status in (401, 403, 404)
 
     def _nobody_there(self, error):
-        "Whether the error alone says that the server is not what it was."
-        import httpx
-        return isinstance(error, _OtherModel) or isinstance(error.__cause__, (httpx.ConnectError, httpx.ConnectTimeout)) or getattr(error, "status_code", None) in (401, 403, 404)
+        "Whether the error alone says that the server is not what it was. What openai 2 raises are httpx's classes, what openai 3 raises those of httpx2, of the same names."
+        return isinstance(error, _OtherModel) or type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout") or getattr(error, "status_code", None) in (401, 403, 404)
 
     def _set_aside(self, endpoint, request, error, certain):
         "Notes a failure; the only endpoint there is stays in use."
@@ -998,12 +1007,12 @@ class OpenAIPolicy(Policy):
 
     def _explained(self, e, endpoint, attempts=1):
         "The error in one line, with the way out."
-        import httpx, openai
+        import openai
         if isinstance(e, GymenvError): return e
         url, said = endpoint.shown, getattr(e, "body", None)
         said = (said.get("message") or said.get("detail") if isinstance(said, dict) else None) or _first_line(e)
         said = " ".join(str(said).split())[:300]
-        if isinstance(e, openai.APITimeoutError) and not isinstance(e.__cause__, httpx.ConnectTimeout): return GymenvError(f"{url}: no answer within {self.timeout:g} s. Ask for fewer tokens, lower the concurrency, or raise the timeout.")
+        if isinstance(e, openai.APITimeoutError) and type(e.__cause__).__name__ != "ConnectTimeout": return GymenvError(f"{url}: no answer within {self.timeout:g} s. Ask for fewer tokens, lower the concurrency, or raise the timeout.")
         if isinstance(e, openai.APIConnectionError): return GymenvError(f"{url}: nothing answers there ({_first_line(e.__cause__ or e)}). Start the server, or correct the URL.")
         status = getattr(e, "status_code", None)
         if status in (401, 403): return GymenvError(f"{url}: HTTP {status}, the key is refused. Set OPENAI_API_KEY or give api_key.")

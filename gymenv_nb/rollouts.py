@@ -551,7 +551,7 @@ class Collection:
             except asyncio.CancelledError: pass
             except BaseException as e: ended.append(e)
             finally:
-                try: loop.run_until_complete(loop.shutdown_default_executor())
+                try: loop.run_until_complete(loop.shutdown_asyncgens()), loop.run_until_complete(loop.shutdown_default_executor())
                 finally: loop.close(); self.finished.put(None)
         thread = threading.Thread(target=run, daemon=True, name="gymenv-rollouts")
         thread.start()
