@@ -702,7 +702,7 @@ def browse_large(suite):
 @check
 def live_run(suite):
     "A collection is watched, stopped, gone on with, and read again in the saved notebook."
-    cells = ["from gymenv_nb.all import collect", "run = collect('addition', num_repeats=16, tasks=200, to='live_run')", "print(len(run), 'rows')"]
+    cells = ["from gymenv_nb.all import collect", "run = collect('addition', num_repeats=16, tasks=600, to='live_run')", "print(len(run), 'rows')"]
     write_notebook(suite.lab.made/"live.ipynb", cells)
     page = suite.pages["live"] = Notebook(suite, "made/live.ipynb")
     for i in (0, 1): page.run_cell_soon(i)
@@ -718,14 +718,14 @@ def live_run(suite):
     expect(page.cell(2)).to_contain_text(f"{stopped} rows")
     page.shoot("live_run", page.cell(1).locator(".jp-Cell-outputArea"))
     page.cell(1).get_by_role("button", name="Go on").click()
-    expect(head).to_contain_text("Complete: 3,200 of 3,200")
+    expect(head).to_contain_text("Complete: 9,600 of 9,600")
     page.run_cell_soon(2)
-    expect(page.cell(2)).to_contain_text("3200 rows")
+    expect(page.cell(2)).to_contain_text("9600 rows")
     page.shoot("live_run_complete", page.cell(1).locator(".jp-Cell-outputArea"))
     page.save()
     saved = json.loads((suite.lab.made/"live.ipynb").read_text())["cells"][1]["outputs"]
-    assert any("Complete: 3,200 of 3,200" in "".join(o.get("data", {}).get("text/html", "")) for o in saved), "the saved notebook does not say what was collected"
-    assert sum(1 for _ in open(suite.lab.made/"live_run"/"rollouts.jsonl")) == 3200
+    assert any("Complete: 9,600 of 9,600" in "".join(o.get("data", {}).get("text/html", "")) for o in saved), "the saved notebook does not say what was collected"
+    assert sum(1 for _ in open(suite.lab.made/"live_run"/"rollouts.jsonl")) == 9600
     assert not page.problems()
     page.unharmed()
     suite.close("live")
