@@ -254,7 +254,11 @@ class Frames(asyncio.Protocol):
         while len(buffer) - at >= 4:
             end = at + 4 + FRAME.unpack_from(buffer, at)[0]
             if end > len(buffer): break
-            found.append(marshal.loads(memoryview(buffer)[at + 4:end]))
+            try: found.append(marshal.loads(memoryview(buffer)[at + 4:end]))
+            except (EOFError, TypeError, ValueError): # somebody else has written into the socket, such as a response that a verifier runs in its own process
+                self.transport.abort()
+                at = len(buffer)
+                break
             at = end
         if at:
             del buffer[:at]
@@ -270,7 +274,7 @@ class Frames(asyncio.Protocol):
         data, self.out = b"".join(self.out), []
         if self.transport and not self.transport.is_closing(): self.transport.write(data)
 
-
+# %% ../nbs/07_hosts.ipynb #d083dced
 class Said:
     "A stream of texts that are printed by the process that waits for the replies."
     encoding, errors = "utf-8", "replace"
