@@ -653,9 +653,10 @@ def micro_batch_of(
     rollouts: int, # of a step, in this process
     parameters: int,
     device: str,
+    turns: bool, # whether a rollout may have several, each of which reads what came before
 ) -> int: # a divisor of `rollouts`
     "How many rollouts are learnt from at once; the rest of a step is accumulated."
-    most = min(wanted or (256 if device == "cpu" or parameters < SMALL else 16), rollouts)
+    most = min(wanted or ((32 if turns else 256) if device == "cpu" or parameters < SMALL else 16), rollouts)
     return next(o for o in range(most, 0, -1) if rollouts % o == 0)
 
 
@@ -704,7 +705,7 @@ def train_arm(arm: Arm, s: dict, env: Environment, benchmark: Environment | None
     bench = Tasks(arm.folder/"tasks"/"benchmark.jsonl", benchmark.verify_request) if benchmark else None
     policy = TrainedPolicy(TransformersPolicy(str(start_folder), name=s["policy"]["name"], max_output_tokens=s["max_output_tokens"], device=device), s["arms"][arm.name], None, device)
     local = s["prompts"]*s["repeats"]//world
-    micro = micro_batch_of(s["micro_batch"], local, s["parameters"], device)
+    micro = micro_batch_of(s["micro_batch"], local, s["parameters"], device, bool(env.tools()) or env.agent != "simple_agent")
     on_cpu, bf16 = device == "cpu", bf16_here(device)
     order = drawn_tasks(len(tasks), s["steps"], s["prompts"], s["seed"])
     args = GRPOConfig(**dict(
@@ -950,7 +951,7 @@ def train_grpo(
     validation: int | None = None, # tasks that are held out; None: 256 of a generator, a fifth of a fixed set, 256 at most
     validate_every: int | None = None, # steps; None: four times in all
     max_output_tokens: int | None = None, # of an answer; None: what the policy says
-    micro_batch: int | None = None, # rollouts in one pass, the others are accumulated; None: 256 for a small model, else 16
+    micro_batch: int | None = None, # rollouts in one pass, the others are accumulated; None: 256 for a small model, 32 where rollouts have several turns (`calculator` with 256 takes 23 GB), else 16
     report_to=(), # of "wandb" (offline unless you are logged in), "tensorboard" and "trackio": their files go into the folder
     workers: int | None = None, # arms that are trained at once; None: one a core for a small model on a CPU, else one
     device: str | None = None, # "cuda", "mps", "cpu"; None: the fastest there is
