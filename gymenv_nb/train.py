@@ -16,6 +16,7 @@ __all__ = ['SHARED', 'ATTENTION', 'SMALL', 'SCALE_RATE', 'SCALE_EPSILON', 'VALID
 
 # %% ../nbs/13_train.ipynb #e2ecc745
 import contextlib
+import gc
 import io
 import json
 import math
@@ -489,7 +490,7 @@ def trainer_class():
     class Trainer(GRPOTrainer):
         "Learns from chains of tokens."
         in_row = arm = None # set after it is made: whether `in_one_row` fits; the `Arm`
-        scale_rate, scaled = None, False # of the scale of the logits, None: it is trained as all else; whether it has a group of its own
+        scale_rate = None # of the scale of the logits; None: it is trained as all else
         chains, now, facts = (), None, {} # of the step's rollouts; of those in the micro-batch
 
         def _generate_and_score_completions(self, inputs):
@@ -559,14 +560,6 @@ def trainer_class():
                 gains.register_hook(lambda gradient: scale_of(gains, gradient))
                 group["params"] = [p for p in group["params"] if p is not gains]
                 made.add_param_group({**group, "params": [gains], "lr": self.scale_rate, "eps": SCALE_EPSILON})
-                self.scaled = True
-            return made
-
-        def create_scheduler(self, num_training_steps, optimizer=None):
-            made = super().create_scheduler(num_training_steps, optimizer)
-            if self.scaled and hasattr(made, "lr_lambdas"): # of torch's LambdaLR, one for each group; the last is the scale's
-                usual = made.lr_lambdas[-1]
-                made.lr_lambdas[-1] = lambda step: usual(step)*max(0., 1 - step/num_training_steps)
             return made
 
         def training_step(self, model, inputs, num_items_in_batch=None):
@@ -737,7 +730,7 @@ def train_arm(arm: Arm, s: dict, env: Environment, benchmark: Environment | None
     order = drawn_tasks(len(tasks), s["steps"], s["prompts"], s["seed"])
     args = GRPOConfig(**dict(
         output_dir=str(arm.path/"checkpoints"), max_steps=s["steps"], per_device_train_batch_size=micro, gradient_accumulation_steps=local//micro, num_generations=s["repeats"], learning_rate=s["learning_rate"],
-        lr_scheduler_type="constant_with_warmup", warmup_steps=min(3, s["steps"] - 1), beta=0., temperature=1., max_completion_length=policy.load().default.max_tokens, use_cpu=on_cpu, bf16=bf16, fp16=False,
+        lr_scheduler_type="linear" if s["parameters"] < SMALL else "constant_with_warmup", warmup_steps=min(3, s["steps"] - 1), beta=0., temperature=1., max_completion_length=policy.load().default.max_tokens, use_cpu=on_cpu, bf16=bf16, fp16=False,
         gradient_checkpointing=not on_cpu and s["parameters"] > 2e9, logging_steps=1, logging_first_step=True, logging_nan_inf_filter=False, save_strategy="steps", save_steps=s["checkpoint_every"], save_total_limit=2,
         report_to=s["report_to"] or "none", run_name=f"{env.name} {arm.name} seed {s['seed']}", seed=s["seed"], shuffle_dataset=False, remove_unused_columns=False, dataloader_pin_memory=False, disable_tqdm=True, ddp_timeout=7200) | s["trl"])
     model = load_trained(start_folder, device, on_cpu)
@@ -828,6 +821,7 @@ def train_arm(arm: Arm, s: dict, env: Environment, benchmark: Environment | None
     for o in (arm.path/"checkpoints").glob("checkpoint-*"):
         if not rank and not (o/"whole.json").is_file(): shutil.rmtree(o, ignore_errors=True)
     if not rank: cut_after(arm.path/"metrics.jsonl", int(checkpoint.name.split("-")[1]) if checkpoint else 0)
+    if "GYMENV_PARENT" in os.environ: gc.collect(); gc.freeze() # what was imported is not looked through again
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     policy.close()
     if clock.get("orphan"): return
@@ -1047,7 +1041,7 @@ def start_process(arm: Arm, settings: dict):
     words, environment = [sys.executable, "-c", PROCESS, str(arm.folder.resolve()), arm.name], {**os.environ, "GYMENV_PARENT": str(os.getpid()), "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
     gpus = torch.cuda.device_count() if settings["device"] == "cuda" else 0
     if gpus > 1 and settings["prompts"]*settings["repeats"] % gpus == 0: words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}", "--no-python", *words]
-    if settings["device"] == "cpu" and settings["parameters"] < SMALL: environment |= dict(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    if settings["device"] == "cpu" and settings["parameters"] < SMALL: environment |= dict(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", ONEDNN_PRIMITIVE_CACHE_CAPACITY=os.environ.get("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")) # a kernel for each shape; with oneDNN's own 1,024 they fill half a GiB
     environment["PYTHONPATH"] = os.pathsep.join(o for o in dict.fromkeys([os.getcwd(), *sys.path]) if o and "zip" not in o)
     with open(arm.path/"log.txt", "ab") as log: return subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
 
