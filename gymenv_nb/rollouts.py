@@ -526,16 +526,18 @@ class Collection:
 
     async def main(self, rows, count: int, zygote: Zygote | None):
         hosts = Hosts(self.env.server, self.timeout, self.kind, self.put, zygote)
-        left = min(self.concurrency, count)
+        left, workers = min(self.concurrency, count), []
         try:
-            workers = [asyncio.create_task(self.work(hosts, rows)) for _ in range(min(FIRST, left))] # a few, so that a first reward is soon there to be looked at
+            workers += [asyncio.create_task(self.work(hosts, rows)) for _ in range(min(FIRST, left))] # a few, so that a first reward is soon there to be looked at
             for _ in range(50):
                 if self.rewards or self.failures: break
                 await asyncio.sleep(.02)
             workers += [asyncio.create_task(self.work(hosts, rows)) for _ in range(left - len(workers))] # to set up a thousand takes longer than their answers
             await asyncio.gather(*workers)
         finally:
+            for o in workers: o.cancel()
             hosts.close()
+            if workers: await asyncio.wait([asyncio.gather(*workers, return_exceptions=True)], timeout=5) # the loop ends after this
             if self.out: self.hand_over()
 
     def generate(self,

@@ -312,7 +312,8 @@ class Workers:
         self.workers, self.results, self.names = [], queue.SimpleQueue(), numbers(1)
         self.keys, self.open, self.waiting, self.home, self.deaths = numbers(), None, {}, {}, 0
         self.short = False   # whether workers keep dying, so that the engine of this process is needed for good
-        self._finalizer = weakref.finalize(self, _close, self.workers)   # at the end of Python too
+        self.over = threading.Event()   # Python ends: no process is started any more, whatever a thread still has to do
+        self._finalizer = weakref.finalize(self, _close, self.workers, self.over)
 
     MANY = 200 # requests for which it is worth starting processes at once
     STEADY = 1.0 # seconds of work after which it is worth it for fewer
@@ -395,6 +396,7 @@ class Workers:
 
     def _start(self):
         "Starts workers when the work is worth it."
+        if self.over.is_set(): return
         now, left = time.monotonic(), len(self.open)
         self.since = self.since or now
         if self.own and not self.thread:
@@ -487,5 +489,6 @@ class Workers:
     def __exit__(self, *args): self.close()
 
 
-def _close(workers):
+def _close(workers, over=None):
+    if over: over.set()
     while workers: workers.pop().close()
