@@ -385,7 +385,7 @@ def dealt(
 SMALL = 50_000_000 # parameters below which a model is trained on one core, several trainings beside each other
 SCALE_RATE = 1. # at the beginning, of a small model's scale of logits, which is trained by plain gradient descent: by SCALE_EPSILON Adam does not divide by the deviation
 SCALE_EPSILON = 1e-3
-VALIDATION_REPEATS = 4 # rollouts of a validation task
+VALIDATION_REPEATS = 4 # rollouts of a validation task; the first validation has as many as a group of training
 MODES = dict(instruct=False, thinking=True) # whether the model thinks first
 
 
@@ -682,7 +682,7 @@ def micro_batch_of(
 
 def rate_of(parameters: int, lora: int | None) -> float:
     "The learning rate where nobody says."
-    return 2e-5 if lora and parameters >= SMALL else 3e-4 if lora else 3e-5 if parameters < SMALL else 2e-6
+    return 2e-5 if lora and parameters >= SMALL else 3e-4 if lora else 5e-5 if parameters < SMALL else 2e-6
 
 # %% ../nbs/13_train.ipynb #7b509299
 def run_arm(
@@ -768,7 +768,8 @@ def train_arm(arm: Arm, s: dict, env: Environment, benchmark: Environment | None
         for kind, where, questions in (("validation", env, held), ("benchmark", benchmark, bench)):
             if where is None or questions is None: continue
             policy.samples.clear()
-            run = collect(where, policy, VALIDATION_REPEATS, arm.path/kind/f"step-{step:05d}", questions, s["seed"], progress=False)
+            repeats = max(VALIDATION_REPEATS, s["repeats"]) if (kind, step) == ("validation", 0) and arm.name != "control" else VALIDATION_REPEATS # whole groups, for the forecast
+            run = collect(where, policy, repeats, arm.path/kind/f"step-{step:05d}", questions, s["seed"], progress=False)
             row = evaluation_row(run, step, kind, s["repeats"])
             if kind == "validation": row["kl"] = 0. if step == 0 else kl(list(policy.samples.values()), trainer)
             with Appender(arm.path/"evaluations.jsonl") as out: out.write(line_of(row))
@@ -966,7 +967,7 @@ def train_grpo(
     modes: tuple | None = None, # of "instruct" and "thinking"; None: both, where the model's chat template knows thinking
     control: bool = True, # also train on rewards that are dealt out at random
     benchmark=None, # an environment that is looked at and not trained on; None: one that ships with the library; False: none
-    learning_rate: float | None = None, # None: 3e-5 for a small model, whose scale of logits has a rate of its own, 2e-6 for others; for adapters 3e-4 and 2e-5
+    learning_rate: float | None = None, # None: 5e-5 for a small model, falling to nothing, whose scale of logits has a rate of its own, 2e-6 for others; for adapters 3e-4 and 2e-5
     lora: int | None = None, # rank of adapters that are trained in place of the weights
     seed: int = 0, # of the tasks, the sampling and the order
     validation: int | None = None, # tasks that are held out; None: 256 of a generator, a fifth of a fixed set, 256 at most
@@ -1264,7 +1265,7 @@ class TrainingReport:
         if len(self.evaluations):
             found.append(("Evaluations", "Divergence is from the policy at the start, in nats per token of the validation responses.", ("arm", "set", "step", "mean reward", "tokens", "cut off", "divergence"),
                 [(o["arm"], o["set"], str(o["step"]), between(o["mean"], o["low"], o["high"]), f"{o['length']:.1f}", percent(o["truncated"]), "" if o["kl"] is None else f"{max(0., o['kl']):.4f}") for o in self.evaluations.to_dicts()]))
-        if f := self.forecasts(): found.append(("Signal: forecast and measured", "The share of groups in which rewards differ, without which GRPO learns nothing from a group. The forecast is that of a reward profile, from the first validation.", ("arm", "forecast", "of groups of", "measured in the first step", "difference", "mean over the training"),
+        if f := self.forecasts(): found.append(("Signal: forecast and measured", "The share of groups in which rewards differ, without which GRPO learns nothing from a group. The forecast is that of a reward profile, from the first validation, which has as many rollouts of a task as a group.", ("arm", "forecast", "of groups of", "measured in the first step", "difference", "mean over the training"),
             [(a, between(*forecast), str(size), between(*measured), signed(gap), f"{mean:.3f}") for a, (forecast, size, measured, gap, mean) in f.items()]))
         if len(self.metrics):
             rows = []
