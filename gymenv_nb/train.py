@@ -602,7 +602,7 @@ def divergence(
     "The Kullback-Leibler divergence of the policy that drew these from the one before (Schulman's estimator k3)."
     import torch
     total = count = 0
-    samples = sorted(samples, key=lambda o: (len(o[0]), o[0]))
+    samples = sorted(samples, key=lambda o: (0 if in_row else len(o[0]), o[0])) # neighbours have most in common
     for i in range(0, len(samples), at_once):
         some = samples[i:i + at_once]
         with torch.no_grad(): before = (in_one_row if in_row else side_by_side)(start, [(p, d) for p, d, _ in some])[0].float().cpu()
@@ -682,7 +682,7 @@ def micro_batch_of(
 
 def rate_of(parameters: int, lora: int | None) -> float:
     "The learning rate where nobody says."
-    return 2e-5 if lora and parameters >= SMALL else 3e-4 if lora else 5e-5 if parameters < SMALL else 2e-6
+    return 2e-5 if lora and parameters >= SMALL else 3e-4 if lora else 4e-5 if parameters < SMALL else 2e-6
 
 # %% ../nbs/13_train.ipynb #7b509299
 def run_arm(
@@ -768,7 +768,7 @@ def train_arm(arm: Arm, s: dict, env: Environment, benchmark: Environment | None
         for kind, where, questions in (("validation", env, held), ("benchmark", benchmark, bench)):
             if where is None or questions is None: continue
             policy.samples.clear()
-            repeats = max(VALIDATION_REPEATS, s["repeats"]) if (kind, step) == ("validation", 0) and arm.name != "control" else VALIDATION_REPEATS # whole groups, for the forecast
+            repeats = max(VALIDATION_REPEATS, s["repeats"]) if (kind, step) == ("validation", 0) else VALIDATION_REPEATS # whole groups, for the forecast
             run = collect(where, policy, repeats, arm.path/kind/f"step-{step:05d}", questions, s["seed"], progress=False)
             row = evaluation_row(run, step, kind, s["repeats"])
             if kind == "validation": row["kl"] = 0. if step == 0 else kl(list(policy.samples.values()), trainer)
@@ -967,7 +967,7 @@ def train_grpo(
     modes: tuple | None = None, # of "instruct" and "thinking"; None: both, where the model's chat template knows thinking
     control: bool = True, # also train on rewards that are dealt out at random
     benchmark=None, # an environment that is looked at and not trained on; None: one that ships with the library; False: none
-    learning_rate: float | None = None, # None: 5e-5 for a small model, falling to nothing, whose scale of logits has a rate of its own, 2e-6 for others; for adapters 3e-4 and 2e-5
+    learning_rate: float | None = None, # None: 4e-5 for a small model, falling to nothing, whose scale of logits has a rate of its own, 2e-6 for others; for adapters 3e-4 and 2e-5
     lora: int | None = None, # rank of adapters that are trained in place of the weights
     seed: int = 0, # of the tasks, the sampling and the order
     validation: int | None = None, # tasks that are held out; None: 256 of a generator, a fifth of a fixed set, 256 at most
