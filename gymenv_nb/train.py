@@ -9,13 +9,14 @@ __all__ = ['SHARED', 'ATTENTION', 'SMALL', 'SCALE_RATE', 'SCALE_EPSILON', 'VALID
            'load_trained', 'with_head', 'fits_one_row', 'TrainedPolicy', 'base_of', 'weights_of', 'dealt', 'Arm',
            'step_seed', 'step_rollouts', 'step_facts', 'needs_train', 'last_gains', 'scale_of', 'trainer_class',
            'divergence', 'evaluation_row', 'bf16_here', 'cut_after', 'tracking_environment', 'wandb_link', 'tracked',
-           'micro_batch_of', 'rate_of', 'run_arm', 'train_arm', 'peak_memory', 'check_signal', 'save_trained',
-           'place_of', 'trainable', 'model_facts', 'the_arms', 'whole_settings', 'begin_training', 'benchmark_for',
-           'train_grpo', 'workers_for', 'run_here', 'arm_process', 'start_process', 'run_processes', 'raise_failure',
-           'arms_text', 'ends_of', 'watch', 'change_text', 'verdict_text', 'TrainingReport']
+           'micro_batch_of', 'rate_of', 'run_arm', 'train_arm', 'give_back', 'peak_memory', 'check_signal',
+           'save_trained', 'place_of', 'trainable', 'model_facts', 'the_arms', 'whole_settings', 'begin_training',
+           'benchmark_for', 'train_grpo', 'workers_for', 'run_here', 'arm_process', 'start_process', 'run_processes',
+           'raise_failure', 'arms_text', 'ends_of', 'watch', 'change_text', 'verdict_text', 'TrainingReport']
 
 # %% ../nbs/13_train.ipynb #e2ecc745
 import contextlib
+import ctypes
 import gc
 import io
 import json
@@ -753,6 +754,7 @@ def train_arm(arm: Arm, s: dict, env: Environment, benchmark: Environment | None
         trainer.model.train()
         facts = step_facts(keys, rewards, chains, set(policy.load().default.stop_token_ids))
         if step == 0 and not facts["signal"]: check_signal(arm, facts, env)
+        give_back()
         chains = [pieces or [Chain([tokenizer.pad_token_id], [tokenizer.pad_token_id], [0], [0.])] for pieces in chains]
         trainer.chains = chains
         trainer.facts.update(facts, seconds_sampling=policy.seconds - sampled, seconds_scoring=max(0., time.perf_counter() - began - (policy.seconds - sampled)))
@@ -831,6 +833,13 @@ def train_arm(arm: Arm, s: dict, env: Environment, benchmark: Environment | None
         where = torch.cuda.get_device_name() if device.startswith("cuda") else f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} used"
         write_whole(arm.path/"finished.json", json.dumps(dict(device=f"{world} x {where}" if world > 1 else where, precision="bfloat16 with float32 weights" if bf16 else "float32", micro_batch=micro, in_one_row=trainer.in_row,
             engine="decoder" if policy.load().engine.decoder else "transformers", parameters=s["parameters"], tracked=tracked(arm), versions=versions())).encode())
+
+
+def give_back() -> None:
+    "Give memory that is free back to the system: sampling and learning ask for pieces of other sizes."
+    if sys.platform != "linux": return
+    try: ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError): pass # another C library
 
 
 def peak_memory() -> float: # GiB
