@@ -386,7 +386,7 @@ def dealt(
 SMALL = 50_000_000 # parameters below which a model is trained on one core, several trainings beside each other
 SCALE_RATE = 1. # at the beginning, of a small model's scale of logits, which is trained by plain gradient descent: by SCALE_EPSILON Adam does not divide by the deviation
 SCALE_EPSILON = 1e-3
-VALIDATION_REPEATS = 4 # rollouts of a validation task; the first validation has as many as a group of training
+VALIDATION_REPEATS = 4 # rollouts of a validation task; the first and the last validation have as many as a group of training
 MODES = dict(instruct=False, thinking=True) # whether the model thinks first
 
 
@@ -770,7 +770,7 @@ def train_arm(arm: Arm, s: dict, env: Environment, benchmark: Environment | None
         for kind, where, questions in (("validation", env, held), ("benchmark", benchmark, bench)):
             if where is None or questions is None: continue
             policy.samples.clear()
-            repeats = max(VALIDATION_REPEATS, s["repeats"]) if (kind, step) == ("validation", 0) else VALIDATION_REPEATS # whole groups, for the forecast
+            repeats = max(VALIDATION_REPEATS, s["repeats"]) if kind == "validation" and step in (0, s["steps"]) else VALIDATION_REPEATS
             run = collect(where, policy, repeats, arm.path/kind/f"step-{step:05d}", questions, s["seed"], progress=False)
             row = evaluation_row(run, step, kind, s["repeats"])
             if kind == "validation": row["kl"] = 0. if step == 0 else kl(list(policy.samples.values()), trainer)
