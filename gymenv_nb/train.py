@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['SHARED', 'ATTENTION', 'SMALL', 'SCALE_RATE', 'SCALE_EPSILON', 'VALIDATION_REPEATS', 'MODES', 'STEPS', 'PROCESS',
-           'PAGE', 'near_key', 'Split', 'split_tasks', 'drawn_tasks', 'Chain', 'chains_of', 'shared_length',
-           'prefix_tree', 'Bucket', 'Layout', 'attend', 'register_attention', 'in_one_row', 'side_by_side',
-           'load_trained', 'with_head', 'fits_one_row', 'TrainedPolicy', 'base_of', 'weights_of', 'dealt', 'Arm',
-           'step_seed', 'step_rollouts', 'step_facts', 'needs_train', 'last_gains', 'scale_of', 'trainer_class',
-           'divergence', 'evaluation_row', 'bf16_here', 'cut_after', 'tracking_environment', 'wandb_link', 'tracked',
-           'micro_batch_of', 'rate_of', 'run_arm', 'train_arm', 'give_back', 'peak_memory', 'check_signal',
-           'save_trained', 'place_of', 'trainable', 'model_facts', 'the_arms', 'whole_settings', 'begin_training',
-           'benchmark_for', 'train_grpo', 'workers_for', 'run_here', 'arm_process', 'start_process', 'run_processes',
-           'raise_failure', 'arms_text', 'ends_of', 'watch', 'change_text', 'verdict_text', 'TrainingReport']
+           'PAGE', 'near_key', 'Split', 'split_tasks', 'drawn_tasks', 'Chain', 'chains_of', 'prefix_tree', 'Bucket',
+           'Layout', 'attend', 'register_attention', 'in_one_row', 'side_by_side', 'load_trained', 'with_head',
+           'fits_one_row', 'TrainedPolicy', 'base_of', 'weights_of', 'dealt', 'Arm', 'step_seed', 'step_rollouts',
+           'step_facts', 'needs_train', 'last_gains', 'scale_of', 'trainer_class', 'divergence', 'evaluation_row',
+           'bf16_here', 'cut_after', 'tracking_environment', 'wandb_link', 'tracked', 'micro_batch_of', 'rate_of',
+           'run_arm', 'train_arm', 'give_back', 'peak_memory', 'check_signal', 'save_trained', 'place_of', 'trainable',
+           'model_facts', 'the_arms', 'whole_settings', 'begin_training', 'benchmark_for', 'train_grpo', 'workers_for',
+           'run_here', 'arm_process', 'start_process', 'run_processes', 'raise_failure', 'arms_text', 'ends_of',
+           'watch', 'change_text', 'verdict_text', 'TrainingReport']
 
 # %% ../nbs/13_train.ipynb #e2ecc745
 import contextlib
@@ -32,6 +32,7 @@ from collections import Counter
 from dataclasses import dataclass
 from hashlib import blake2b
 from html import escape
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -123,12 +124,6 @@ def chains_of(
 SHARED = 16 # tokens from which on a common beginning is read once
 
 
-def shared_length(a: tuple, b: tuple) -> int:
-    "How many tokens two contexts have in common."
-    if a[:len(b)] == b[:len(a)]: return min(len(a), len(b))
-    return next(i for i, (x, y) in enumerate(zip(a, b)) if x != y)
-
-
 def prefix_tree(
     contexts: list, # of tuples of token ids
     least: int = SHARED, # tokens
@@ -138,18 +133,19 @@ def prefix_tree(
     work = [(0, len(known), 0, -1)] # contexts that agree on what comes before: the first, the one after the last, how many tokens are in segments, the segment before
     while work:
         low, high, done, parent = work.pop()
-        end = shared_length(known[low], known[high - 1]) # they are sorted
+        end = len(os.path.commonprefix([known[low], known[high - 1]])) # they are sorted
         if high - low == 1 or end - done >= least:
             segments.append((parent, known[low][done:end]))
             parent, done = len(segments) - 1, end
         if len(known[low]) == end:
-            if done < end: segments.append((parent, known[low][done:end]))
-            last[known[low]] = len(segments) - 1 if done < end else parent
+            last[known[low]] = parent
+            if done < end: # too short to be shared: it is this context's own
+                last[known[low]] = len(segments)
+                segments.append((parent, known[low][done:end]))
             low += 1
-        while low < high:
-            after = next((i for i in range(low, high) if known[i][end] != known[low][end]), high)
-            work.append((low, after, done, parent))
-            low = after
+        for _, same in groupby(range(low, high), lambda i: known[i][end]):
+            same = [*same]
+            work.append((same[0], same[-1] + 1, done, parent))
     return segments, last
 
 # %% ../nbs/13_train.ipynb #2c05592c
@@ -979,7 +975,7 @@ def train_grpo(
     learning_rate: float | None = None, # None: 4e-5 for a small model, falling to nothing, whose scale of logits has a rate of its own, 2e-6 for others; for adapters 3e-4 and 2e-5
     lora: int | None = None, # rank of adapters that are trained in place of the weights
     seed: int = 0, # of the tasks, the sampling and the order
-    validation: int | None = None, # tasks that are held out; None: 256 of a generator, a fifth of a fixed set, 256 at most
+    validation: int | None = None, # tasks that are held out, each with 4 rollouts, before and after the training with as many as `repeats`; None: 256 of a generator, a fifth of a fixed set, 256 at most
     validate_every: int | None = None, # steps; None: four times in all
     max_output_tokens: int | None = None, # of an answer; None: what the policy says
     micro_batch: int | None = None, # rollouts in one pass, the others are accumulated; None: 256 for a small model, 64 where rollouts have several turns, else 16

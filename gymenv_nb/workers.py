@@ -312,8 +312,7 @@ class Workers:
         self.workers, self.results, self.names = [], queue.SimpleQueue(), numbers(1)
         self.keys, self.open, self.waiting, self.home, self.deaths = numbers(), None, {}, {}, 0
         self.short = False   # whether workers keep dying, so that the engine of this process is needed for good
-        self.over = threading.Event()   # Python ends: no process is started any more, whatever a thread still has to do
-        self._finalizer = weakref.finalize(self, _close, self.workers, self.over)
+        self._finalizer = weakref.finalize(self, _close, self.workers)   # at the end of Python too
 
     MANY = 200 # requests for which it is worth starting processes at once
     STEADY = 1.0 # seconds of work after which it is worth it for fewer
@@ -396,7 +395,7 @@ class Workers:
 
     def _start(self):
         "Starts workers when the work is worth it."
-        if self.over.is_set(): return
+        if not self._finalizer.alive: return   # Python ends, though a thread still has something to do
         now, left = time.monotonic(), len(self.open)
         self.since = self.since or now
         if self.own and not self.thread:
@@ -489,6 +488,5 @@ class Workers:
     def __exit__(self, *args): self.close()
 
 
-def _close(workers, over=None):
-    if over: over.set()
+def _close(workers):
     while workers: workers.pop().close()
