@@ -27,7 +27,7 @@ setup(
     python_requires=">=" + settings["min_python"],
     packages=packages + ["gymenv_nb.data", "gymenv_nb.nbs"],
     package_dir={"gymenv_nb": "gymenv_nb", "gymenv_nb.data": "data", "gymenv_nb.nbs": "nbs"},
-    package_data={"gymenv_nb.data": ["**/*"], "gymenv_nb.nbs": ["envs/*.ipynb", "tutorials/*.ipynb", "04_reasoning_gym.ipynb"]},
+    package_data={"gymenv_nb": ["py.typed"], "gymenv_nb.data": ["**/*"], "gymenv_nb.nbs": ["envs/*.ipynb", "tutorials/*.ipynb", "04_reasoning_gym.ipynb"]},
     install_requires=lines("requirements"),
     extras_require={extra: lines(f"{extra}_requirements") for extra in ("dev", "train", "ray", "mcp", "reasoning", "docs", "browser")},
     entry_points={"console_scripts": lines("console_scripts"), "nbdev": ["gymenv_nb=gymenv_nb._modidx:d"]},
