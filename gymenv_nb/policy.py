@@ -818,6 +818,28 @@ class _Here:
     end:object # an asynchronous generator that closes the clients
 
 
+async def _until_the_end(
+    loops, # event loop to `_Here`
+    clients:list, # of this loop
+):
+    "Closes them where they were opened: a loop ends such a generator before it ends (`shutdown_asyncgens`, which `asyncio.run` calls)."
+    loop = asyncio.get_running_loop()
+    try: yield
+    finally:
+        if loop in loops and loops[loop].clients is clients: del loops[loop]
+        for client in clients: await client.close()
+
+
+def _close_in_their_loops(
+    loops, # event loop to `_Here`; empty afterwards
+):
+    "Has every loop close its clients, soon."
+    while loops:
+        loop, here = loops.popitem()
+        try: loop.call_soon_threadsafe(lambda loop=loop, end=here.end: loop.create_task(end.aclose()))
+        except RuntimeError: pass   # it has ended
+
+# %% ../nbs/06_policy.ipynb #7cf99468
 class _OtherModel(GymenvError): "A server that has come back with another model."
 
 
@@ -875,6 +897,7 @@ class OpenAIPolicy(Policy):
         self.concurrency = concurrency if count == 1 else (concurrency + 16) * count   # a group for each waits, so that a free place can choose
         self._name, self._ready, self._down, self._lock = name, False, (0.0, None), threading.Lock()
         self._loops = weakref.WeakKeyDictionary()
+        weakref.finalize(self, _close_in_their_loops, self._loops).atexit = False   # it holds the clients: see `_Here`
 
     @property
     def name(self): "What rollouts call it."; return self._name or self.model or self.endpoints[0].shown
@@ -930,17 +953,9 @@ class OpenAIPolicy(Policy):
             import openai
             patience = openai.Timeout(self.timeout, connect=min(20.0, self.timeout))   # a machine that is off does not even refuse
             clients = [openai.AsyncOpenAI(base_url=e.url, api_key=self._key, max_retries=0, timeout=patience, http_client=openai.DefaultAsyncHttpxClient(timeout=patience)) for e in self.endpoints]   # openai's own closes itself, perhaps in another loop, where that is an error
-            self._loops[loop] = here = _Here(clients, Places(self.endpoints, self.places), self._until_the_end(clients))
+            self._loops[loop] = here = _Here(clients, Places(self.endpoints, self.places), _until_the_end(self._loops, clients))
             await anext(here.end)
         return self._loops[loop]
-
-    async def _until_the_end(self, clients):
-        "Closes them where they were opened: a loop ends such a generator before it ends (`shutdown_asyncgens`, which `asyncio.run` calls)."
-        loop = asyncio.get_running_loop()
-        try: yield
-        finally:
-            self._loops.pop(loop, None)
-            for o in clients: await o.close()
 
     def _order(self, params):
         "Indices of the endpoints, the preferred one first; one that is gone changes the order of no others (rendezvous hashing)."
@@ -1050,7 +1065,7 @@ class OpenAIPolicy(Policy):
         if status == 404: return GymenvError(f"{url}: HTTP 404 for model {self.model!r} ({said}). " + (f"It serves {', '.join(endpoint.served[:5])}." if endpoint.served else "Does the URL end in /v1?"))
         return GymenvError(f"{url}: HTTP {status} ({said})." + (f" Tried {attempts} times." if attempts > 1 else "") if status else f"{url}: {said}")
 
-    def close(self): self._loops.clear()
+    def close(self): _close_in_their_loops(self._loops)
 
     def __repr__(self):
         if len(self.endpoints) == 1: return f"OpenAIPolicy({self.endpoints[0].shown!r}, {self.model!r}, api={self.api!r})"
