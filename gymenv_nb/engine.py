@@ -411,6 +411,7 @@ class Engine:
     ):
         self.model, self.pad_token_id, self.max_batch, self.decode = model, pad_token_id, max_batch, decode
         self.tokens = self.samples = self.longest = 0   # drawn so far
+        self._rows = None   # those of the run that steps now
         self.decoder = model if isinstance(model, Decoder) else decoder_of(model)
         self.device = self.decoder.device if self.decoder else model.device
         if self.decoder:
@@ -449,6 +450,7 @@ class Engine:
         source, waiting, count, more = iter(requests), [], 0, True
         rows = self._new_rows()   # the run's own: another may begin while this one ends
         while True:
+            self._rows = rows
             if more and len(waiting) < self.LOOK_AHEAD:
                 had = len(waiting)
                 for request in source:
@@ -469,6 +471,10 @@ class Engine:
                 self.tokens, self.samples, self.longest = self.tokens + len(sample.token_ids), self.samples + 1, max(self.longest, len(sample.token_ids))
                 yield row.index, sample
             if gone := [i for i, m in enumerate(rows.members) if given_up(m.handle.index)]: rows.remove(gone)
+
+    def lengths(self)->dict: # index of the request to the number of its tokens
+        "How far the samples are that are being drawn. Another thread may ask."
+        return {m.handle.index: len(m.handle.tokens) for m in self._rows.members} if self._rows else {}
 
     def _new_rows(self): return Rows(self.decoder) if self.decoder else AnyRows(self.model, self.pad_token_id)
 

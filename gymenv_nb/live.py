@@ -39,6 +39,7 @@ class Tally:
         new = work.keys[self.seen:]
         self.seen += len(new)
         for key in new:
+            if key in work.masked: continue
             task, reward = key[0], work.rewards[key]
             self.sums[task], self.counts[task] = self.sums.get(task, 0.) + reward, self.counts.get(task, 0) + 1
             self.values[reward] += 1
@@ -256,7 +257,7 @@ class LiveView:
         "What is known now."
         work, running = self.work, self.state in (RUNNING, STOPPING)
         self.tally.take(work)
-        if running: speed, seconds, rate = speed_text(work.pace.rate(), work.pace.tokens_per_second()), self.clock() - self.started, work.pace.rate()
+        if running: speed, seconds, rate = speed_text(work.pace.speed(), work.pace.tokens_per_second()), self.clock() - self.started, work.pace.rate()
         else:
             settings = work.run.settings
             speed, seconds, rate = speed_text(settings.get("rollouts_per_second"), settings.get("output_tokens_per_second")), settings.get("seconds"), 0.

@@ -194,6 +194,9 @@ class Policy:
         "The answer to one request. Many may be asked for at once."
         raise NotImplementedError
 
+    def tokens_so_far(self)->dict: # seed to a number of tokens; None: nobody counts before the end
+        "How long the answers are that are being written, each named by its seed. Another thread may ask."
+
     def close(self):
         "Lets go of what the policy holds: threads, memory. It may be used again."
 
@@ -509,6 +512,11 @@ class TransformersPolicy(Policy):
         job = _Job(as_request(params), int(seed), loop, loop.create_future())
         self._jobs.put(job)
         return await job.future
+
+    def tokens_so_far(self):
+        if not isinstance(self._loaded, _Loaded): return {}
+        running = dict(self._running)
+        return {running[index].seed: tokens for index, tokens in self._loaded.engine.lengths().items() if index in running}
 
     @property
     def tokens(self): "Tokens sampled so far."; return self._loaded.engine.tokens if isinstance(self._loaded, _Loaded) else 0

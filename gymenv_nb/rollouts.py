@@ -7,9 +7,9 @@ __all__ = ['RUN_FORMAT', 'INPUTS', 'MAX_ATTEMPTS', 'SETTLED', 'FIRST', 'RESTARTS
            'read_lines', 'cut_torn_line', 'Appender', 'span', 'rate_text', 'speed_text', 'count_text', 'usage_of',
            'Pace', 'read_settings', 'Run', 'materialized_inputs', 'versions', 'run_settings', 'deciding', 'differences',
            'locked', 'open_run', 'progress_bar', 'progress_text', 'planned', 'Bar', 'in_kernel', 'watcher',
-           'sampled_at_once', 'Collection', 'added_speed', 'finish', 'record_places', 'opened', 'told', 'collect',
-           'default_policy', 'make', 'run_collection', 'spread', 'Estimate', 'estimate', 'response_text',
-           'Reverification', 'recorded', 'reverify']
+           'sampled_at_once', 'UnderWay', 'key_of', 'write_rows', 'leave_out_done', 'Collection', 'added_speed',
+           'finish', 'record_places', 'opened', 'told', 'collect', 'default_policy', 'make', 'run_collection', 'spread',
+           'Estimate', 'estimate', 'response_text', 'Reverification', 'recorded', 'reverify']
 
 # %% ../nbs/08_rollouts.ipynb #c4c951d5
 import asyncio
@@ -151,14 +151,19 @@ class Pace:
 
     def __init__(self,
         at_once: int = 1, # rollouts that are sampled at once
-    ): self.at_once, self.times, self.usages = at_once, [], [] # seconds since the start; (input, output) tokens or None
+    ):
+        self.at_once = at_once
+        self.times, self.usages, self.measured = [], [], [] # seconds since the start; (input, output) tokens or None; whether there is a reward
 
     def add(self,
         seconds: float, # since the start
         usage: tuple | None, # (input tokens, output tokens)
+        measured: bool = True, # False: it has failed
     ) -> None:
-        "A rollout has finished, or failed."
-        self.times.append(seconds); self.usages.append(usage)
+        "A rollout has ended."
+        self.times.append(seconds)
+        self.usages.append(usage)
+        self.measured.append(measured)
 
     def beginning(self) -> float | None: # seconds since the start; None when it is not reached
         "When the steady part begins."
@@ -177,9 +182,14 @@ class Pace:
         begins = self.beginning()
         return len(self.times) - (0 if begins is None else bisect_right(self.times, begins))
 
-    def rate(self) -> float: # rollouts per second; 0 when none has finished
-        "In the steady part; since the start while there is none."
+    def rate(self) -> float: # rollouts per second; 0 when none has ended
+        "How fast rollouts end, failures included, in the steady part; since the start while there is none."
         return self.count()/max(self.window() or self.times[-1], 1e-9) if self.times else 0.
+
+    def speed(self) -> float: # rollouts per second
+        "How fast rewards come: as `rate`, but failures are no rollouts that were made."
+        steady = self.measured[len(self.times) - self.count():]
+        return self.rate()*sum(steady)/len(steady) if steady else 0.
 
     def tokens(self) -> tuple | None: # (input, output), means per rollout
         "Tokens of a rollout in the steady part; None where nobody counts."
@@ -189,7 +199,7 @@ class Pace:
     def tokens_per_second(self) -> float | None: # output tokens
         "In the steady part; None where nobody counts."
         tokens = self.tokens()
-        return self.rate()*tokens[1] if tokens else None
+        return self.speed()*tokens[1] if tokens else None
 
     def startup(self) -> float: # seconds
         "What a call takes before it is up to speed."
@@ -242,6 +252,7 @@ class Run:
     def file(self, ending: str = ".jsonl") -> Path: return self.path/f"rollouts{ending}"
     def rollouts(self): return read_lines(self.file())
     def failures(self): return read_lines(self.file("_failures.jsonl"))
+    def under_way(self): return read_lines(self.file("_under_way.jsonl"))
     def inputs(self): return read_lines(self.file("_materialized_inputs.jsonl"))
     def __len__(self): return sum(1 for _ in self.rollouts())
 
@@ -249,8 +260,12 @@ class Run:
         s = self.settings
         c = s["counts"]
         facts = {"environment": s["environment"], "policy": s["policy"].get("name", "?"), "tasks": s["num_tasks"], "rollouts": f"{c['rollouts']:,} of {s['num_tasks']*s['num_repeats']:,}"}
-        if c["rollouts"]: facts["mean reward"] = f"{c['mean_reward']:.3f}"
+        if c["mean_reward"] is not None: facts["mean reward"] = f"{c['mean_reward']:.3f}"
+        if c.get("masked"):
+            facts["measured"] = f"{c['rollouts'] - sum(c['masked'].values()):,}"
+            facts["masked"] = ", ".join(f"{k} {v}" for k, v in c["masked"].items())
         if c["failures"]: facts["failed"] = ", ".join(f"{k} {v}" for k, v in c["failures"].items())
+        if count := sum(1 for _ in self.under_way()): facts["cut off"] = f"{count:,} were still being made at the last stop"
         if s.get("reverified"): facts["verified again"] = f"the responses of {s['reverified']['run']}"
         if s.get("output_tokens"): facts["output tokens"] = f"{s['output_tokens']:,}"
         if s.get("seconds"): facts["time"] = span(s["seconds"])
@@ -344,7 +359,7 @@ def open_run(
     if any(o.name not in begun for o in folder.iterdir()): raise GymenvError(f"{folder}: is not empty and holds no run. Choose another folder.")
     write_whole(folder/INPUTS, b"".join(map(line_of, inputs)))
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    write_whole(folder/"run.json", json.dumps({"format": RUN_FORMAT, **settings, "started": started, "versions": versions(), "counts": dict(rollouts=0, mean_reward=None, failures={})}, indent=1).encode())
+    write_whole(folder/"run.json", json.dumps({"format": RUN_FORMAT, **settings, "started": started, "versions": versions(), "counts": dict(rollouts=0, masked={}, mean_reward=None, failures={})}, indent=1).encode())
     return Run(folder)
 
 # %% ../nbs/08_rollouts.ipynb #d96eb101
@@ -365,7 +380,7 @@ def progress_text(
     failures: int,
 ) -> str: # "9.5 rollouts/s, 1,210 tokens/s, mean reward 0.412, failed 3, 14 min left"
     "What the bar says."
-    facts = [speed_text(pace.rate(), pace.tokens_per_second()), f"mean reward {mean:.3f}" if mean is not None else "", f"failed {failures}" if failures else "", f"{span(left/pace.rate())} left" if left and pace.rate() else ""]
+    facts = [speed_text(pace.speed(), pace.tokens_per_second()), f"mean reward {mean:.3f}" if mean is not None else "", f"failed {failures}" if failures else "", f"{span(left/pace.rate())} left" if left and pace.rate() else ""]
     return ", ".join(o for o in facts if o)
 
 
@@ -397,12 +412,12 @@ class Bar:
         work, now = self.work, time.monotonic()
         if not self.bar.disable and work.pace.times and now > self.next:
             self.next = now + .5
-            self.bar.set_postfix_str(progress_text(work.pace, work.left, work.reward_sum/len(work.rewards) if work.rewards else None, sum(work.failures.values())), refresh=False)
+            self.bar.set_postfix_str(progress_text(work.pace, work.left, work.mean_reward, sum(work.failures.values())), refresh=False)
         self.bar.update(self.whole - work.left - self.done)
         self.done = self.whole - work.left
         if not self.said and work.pace.window() >= SETTLED:
             self.said, rate = True, work.pace.rate()
-            if work.left/rate > 60: self.bar.write(f"{planned(work.run.settings['num_tasks'], work.run.settings['num_repeats'])}: about {span(work.left/rate)} left ({speed_text(rate, work.pace.tokens_per_second())}); Ctrl-C keeps what is done, the same call goes on")
+            if work.left/rate > 60: self.bar.write(f"{planned(work.run.settings['num_tasks'], work.run.settings['num_repeats'])}: about {span(work.left/rate)} left ({speed_text(work.pace.speed(), work.pace.tokens_per_second())}); Ctrl-C keeps what is done, the same call goes on")
         return False
 
     def end(self,
@@ -444,6 +459,54 @@ FIRST = 32 # rollouts that a collection begins with: the others follow after the
 RESTARTS = 20 # of a rollout whose host was ended for the fault of others
 
 # %% ../nbs/08_rollouts.ipynb #6aedfeea
+class UnderWay:
+    "The policy as one rollout asks it, and how far the rollout is."
+    def __init__(self,
+        policy, # with `async respond(params, seed)`
+        key: tuple, # (task index, rollout index)
+    ):
+        self.policy, self.key, self.begun = policy, key, time.monotonic()
+        self.tokens, self.seed = 0, None # of the turns that have ended, None where nobody counts; of the answer that is being written
+
+    async def respond(self, params, seed):
+        self.seed = seed
+        response = await self.policy.respond(params, seed)
+        self.seed = None
+        self.tokens = self.tokens + response.usage.output_tokens if response.usage and self.tokens is not None else None
+        return response
+
+    def row(self,
+        lengths: dict | None, # from the policy's `tokens_so_far`
+    ) -> dict: # of rollouts_under_way.jsonl
+        "How far it is."
+        tokens = self.tokens
+        if tokens is not None and self.seed is not None: tokens = None if lengths is None else tokens + lengths.get(self.seed, 0)
+        seconds = round(time.monotonic() - self.begun, 3)
+        return {TASK_INDEX_KEY_NAME: self.key[0], ROLLOUT_INDEX_KEY_NAME: self.key[1], "seconds": seconds, "output_tokens": tokens}
+
+# %% ../nbs/08_rollouts.ipynb #09b1b154
+def key_of(row: dict) -> tuple: "(task index, rollout index)"; return row[TASK_INDEX_KEY_NAME], row[ROLLOUT_INDEX_KEY_NAME]
+
+
+def write_rows(
+    path: Path, # a JSONL file
+    rows: list, # of dicts; without any the file is removed
+) -> None:
+    "Write a file of rows so that a crash leaves the old one or the new one."
+    if rows: write_whole(path, b"".join(map(line_of, rows)))
+    else: path.unlink(missing_ok=True)
+
+
+def leave_out_done(
+    path: Path, # rollouts_failures.jsonl; it may be missing
+    done, # keys of the rollouts that are there
+) -> None:
+    "Take the rows of these rollouts out of the file."
+    rows = list(read_lines(path))
+    kept = [row for row in rows if key_of(row) not in done]
+    if len(kept) < len(rows) or not rows: write_rows(path, kept)
+
+# %% ../nbs/08_rollouts.ipynb #e8c78bb1
 class Collection:
     "One call of `collect` or `reverify`: which rollouts are wanted, and what came of them."
     def __init__(self,
@@ -459,8 +522,10 @@ class Collection:
         self.run, self.env, self.policy, self.seed, self.timeout, self.concurrency, self.responses = run, env, policy, seed, timeout, concurrency, responses
         self.kind, self.why = host_kind(env.server, verify_in)
         self.rewards, self.failures, self.attempts, self.last_error = {}, Counter(), Counter(), None
-        self.reward_sum, self.left = 0., 0 # of the rollouts that are there; rollouts still to be made
-        self.requests = {}
+        self.reward_sum, self.left = 0., 0 # of the rollouts that are measured; rollouts still to be made
+        self.masked = {} # (task index, rollout index) of each rollout that is there and not measured to the reason
+        self.under_way, self.cut = {}, {} # `UnderWay` of each rollout that is being made; its row for those that a stop has cut off
+        self.requests, self.kept = {}, time.monotonic() # task index to `TaskRequest`; when rollouts_under_way.jsonl was written
         self.columns, self.keys, self.floats = Columns(), [], set() # the numbers of each rollout, whose they are, and which fields are no integers
         self.finished, self.out, self.pace = queue.SimpleQueue(), [], Pace(min(concurrency, sampled_at_once(policy, concurrency)))
 
@@ -470,10 +535,11 @@ class Collection:
         "Take up what the folder holds."
         for path in (self.run.file(), self.run.file("_failures.jsonl")):
             if cut := cut_torn_line(path): print(f"{path}: cut off {cut} bytes of a line that was not written to its end; the rollout is made again")
-        key_of = lambda row: (row[TASK_INDEX_KEY_NAME], row[ROLLOUT_INDEX_KEY_NAME])
         for number, row in enumerate(self.run.rollouts(), 1):
             try: self.count(key_of(row), row)
             except (KeyError, TypeError, AttributeError): raise GymenvError(f"{self.run.file()}, row {number}: no rollout with a reward, '{TASK_INDEX_KEY_NAME}' and '{ROLLOUT_INDEX_KEY_NAME}'. Delete the line; the same call makes the rollout again.") from None
+        leave_out_done(self.run.file("_failures.jsonl"), self.rewards)
+        self.note_cut(self.run.under_way())
         for row in self.run.failures():
             key = key_of(row)
             self.attempts[key] += 1
@@ -484,10 +550,20 @@ class Collection:
 
     def count(self, key: tuple, row: dict):
         "A rollout is there."
-        self.reward_sum += row["reward"] - self.rewards.get(key, 0.)
+        if key not in self.masked: self.reward_sum -= self.rewards.get(key, 0.)
         self.rewards[key], numbers = row["reward"], numeric_fields(row)
+        if row.get("mask_sample"): self.masked[key] = row.get("failure_kind") or "masked"
+        else:
+            self.masked.pop(key, None)
+            self.reward_sum += row["reward"]
         self.columns.add(numbers); self.keys.append(key)
         self.floats.update(k for k, v in numbers.items() if type(v) is float)
+
+    @property
+    def mean_reward(self) -> float | None:
+        "Of the rollouts that are measured."
+        measured = len(self.rewards) - len(self.masked)
+        return self.reward_sum/measured if measured else None
 
     async def rollout(self, hosts: Hosts, key: tuple, row: dict) -> dict:
         "One rollout, on one host after the other. Raises `RolloutFailure`."
@@ -495,7 +571,9 @@ class Collection:
             session = hosts.session()
             try:
                 request = self.request_of(row)
-                return await (run_rollout(key, session, self.policy, row, self.seed, self.env.max_steps, request) if self.responses is None else verify_again(session, row, self.responses[key], request))
+                if self.responses is not None: return await verify_again(session, row, self.responses[key], request)
+                policy = self.under_way[key] = UnderWay(self.policy, key)
+                return await run_rollout(key, session, policy, row, self.seed, self.env.max_steps, request)
             except HostLost: continue
             finally: session.close()
         raise RolloutFailure("verifier", f"begun {RESTARTS} times, and each time other rollouts ended the process that held its state")
@@ -515,7 +593,37 @@ class Collection:
             try: result = await self.rollout(hosts, key, row)
             except RolloutFailure as e: result = e
             except Exception as e: result = RolloutFailure("verifier", error_text(e), last_line(e))
+            finally: self.under_way.pop(key, None)
             self.put((key, row, result))
+
+    KEEP = 10. # seconds between two notes of what is under way
+
+    def note_cut(self, rows) -> None:
+        "Note rollouts that were cut off, each with the most that is known of it."
+        for row in rows:
+            old = self.cut.get(key_of(row), row)
+            known = [o["output_tokens"] for o in (old, row) if o["output_tokens"] is not None]
+            self.cut[key_of(row)] = {**row, "seconds": max(old["seconds"], row["seconds"]), "output_tokens": max(known, default=None)}
+
+    def note_under_way(self) -> None:
+        "Note what is being made at this moment."
+        making = list(self.under_way.values())
+        if not making: return
+        ask = getattr(self.policy, "tokens_so_far", None)
+        lengths = ask() if ask else None
+        self.note_cut(o.row(lengths) for o in making)
+
+    def keep_under_way(self) -> None:
+        "Write rollouts_under_way.jsonl."
+        self.kept = time.monotonic()
+        ended = self.rewards.keys() | {key for key, count in self.attempts.items() if count >= MAX_ATTEMPTS}
+        write_rows(self.run.file("_under_way.jsonl"), [row for key, row in sorted(self.cut.items()) if key not in ended])
+
+    def keep_now_and_then(self) -> None:
+        "Write it when it was not written for some time, so that a crash leaves it behind."
+        if time.monotonic() - self.kept < self.KEEP: return
+        self.note_under_way()
+        self.keep_under_way()
 
     def put(self, what):
         "Hand over what is finished in this turn of the loop."
@@ -535,6 +643,7 @@ class Collection:
             workers += [asyncio.create_task(self.work(hosts, rows)) for _ in range(left - len(workers))] # to set up a thousand takes longer than their answers
             await asyncio.gather(*workers)
         finally:
+            self.note_under_way()
             for o in workers: o.cancel()
             hosts.close()
             if workers: await asyncio.wait([asyncio.gather(*workers, return_exceptions=True)], timeout=5) # the loop ends after this
@@ -564,6 +673,7 @@ class Collection:
                 if found is None: break
                 yield found
         finally:
+            self.note_under_way()
             if thread.is_alive():
                 try: loop.call_soon_threadsafe(task.cancel)
                 except RuntimeError: pass # it has just ended
@@ -572,18 +682,18 @@ class Collection:
             if found := self.finished.get(): yield found
         if ended: raise ended[0]
 
-# %% ../nbs/08_rollouts.ipynb #81ff7d4d
+# %% ../nbs/08_rollouts.ipynb #045e9249
 def added_speed(
     settings: dict, # of the run, with what earlier calls took
     pace: Pace, # of this call
     seconds: float, # that this call took
 ) -> dict: # `seconds`, `rollouts_per_second`, `output_tokens_per_second`
-    "The speed of all calls together, pauses between them and what a crashed call made left out."
+    "The speed of all calls together. Failures, pauses between calls and what a crashed call made are left out."
     before = settings.get("seconds", 0)
     whole = before + seconds
     counted = [o[1] for o in pace.usages if o]
     def added(name, now): return round(((settings.get(name) or 0)*before + now)/whole, 4) if whole else None
-    return dict(seconds=round(whole, 3), rollouts_per_second=added("rollouts_per_second", len(pace.times)),
+    return dict(seconds=round(whole, 3), rollouts_per_second=added("rollouts_per_second", sum(pace.measured)),
                 output_tokens_per_second=added("output_tokens_per_second", sum(counted)) if counted or settings.get("output_tokens_per_second") else None)
 
 
@@ -592,17 +702,25 @@ def finish(
     seconds: float, # that this call took
 ) -> None:
     "Write the counts and NeMo Gym's aggregate metrics."
-    values, server, keys, columns = list(work.rewards.values()), work.env.server, work.keys, work.columns.arrays()
+    values = [reward for key, reward in work.rewards.items() if key not in work.masked]
+    server, keys, columns = work.env.server, work.keys, work.columns.arrays()
+    if work.masked:
+        measured = np.array([key not in work.masked for key in keys], bool)
+        keys, columns = [key for key in keys if key not in work.masked], {k: v[measured] for k, v in columns.items()}
     groups = {}
     if type(server).compute_metrics is not AggregateMetricsMixin.compute_metrics: # only then are the rows themselves needed
         for row in sorted(work.run.rollouts(), key=lambda o: o[ROLLOUT_INDEX_KEY_NAME]):
+            if row.get("mask_sample"): continue
             groups.setdefault(row[TASK_INDEX_KEY_NAME], []).append({k: v for k, v in row.items() if k not in ("responses_create_params", "response")} | {"response": {"usage": (row.get("response") or {}).get("usage")}})
-    tokens = columns.get("output_tokens")
+    tokens = work.columns.arrays().get("output_tokens")
     settings = work.run.settings
-    settings.update(counts=dict(rollouts=len(values), mean_reward=sum(values)/len(values) if values else None, failures=dict(work.failures)), verify_in=work.kind + (f": {work.why}" if work.why else ""),
+    mean = sum(values)/len(values) if values else None
+    counts = dict(rollouts=len(work.rewards), masked=dict(Counter(work.masked.values())), mean_reward=mean, failures=dict(work.failures))
+    settings.update(counts=counts, verify_in=work.kind + (f": {work.why}" if work.why else ""),
                     output_tokens=None if tokens is None else int(np.nansum(tokens)), **added_speed(settings, work.pace, seconds), finished=datetime.now(timezone.utc).isoformat(timespec="seconds"))
     write_whole(work.run.path/"run.json", json.dumps(settings, indent=1).encode())
-    if (failures := work.run.file("_failures.jsonl")).exists() and not failures.stat().st_size: failures.unlink()
+    leave_out_done(work.run.file("_failures.jsonl"), work.rewards)
+    work.keep_under_way()
     custom = server.compute_metrics([groups[k] for k in sorted(groups)]) if groups else None
     metrics = aggregate_metrics(columns, keys, [k for k in columns if k not in work.floats], custom, server.get_key_metrics).model_dump()
     write_whole(work.run.file("_aggregate_metrics.json"), line_of([{AGENT_REF_KEY_NAME: {"name": f"{work.env.name}_{work.env.agent}"}, **metrics}]))
@@ -614,7 +732,7 @@ def record_places(run: Run, settings: dict) -> None:
     places = list(dict.fromkeys([*(old["policy"].get("base_url") or []), *now]))
     if places != (old["policy"].get("base_url") or []): write_whole(run.path/"run.json", json.dumps({**old, "policy": {**old["policy"], "base_url": places}}, indent=1).encode())
 
-# %% ../nbs/08_rollouts.ipynb #09b1b154
+# %% ../nbs/08_rollouts.ipynb #93b6a60e
 IN_BACKGROUND = {} # folder to what ends the call that goes on with it beside the notebook's cells: a later call takes over
 
 
@@ -644,6 +762,9 @@ def told(work: Collection) -> Run:
     "The run, once its failures are told. Raises `GymenvError` when every rollout failed."
     failed = work.run.file("_failures.jsonl")
     if not work.rewards and work.failures: raise GymenvError(f"every rollout failed; the last one: {work.last_error or f'see {failed}'}")
+    if work.masked:
+        kinds = ", ".join(f"{k} {v}" for k, v in Counter(work.masked.values()).items())
+        print(f"{len(work.masked):,} of {len(work.rewards):,} rollouts are masked ({kinds}): they are written, and count in no figure.")
     if work.failures:
         total = work.run.settings["num_tasks"]*work.run.settings["num_repeats"]
         print(f"{sum(work.failures.values())} of {total} rollouts failed ({', '.join(f'{k} {v}' for k, v in work.failures.items())}); the last one: {(work.last_error or 'earlier').rstrip('.')}. See {failed}; the same call tries them again.")
@@ -672,7 +793,7 @@ def collect(
         return told(work)
     return call(watcher(progress, call))
 
-# %% ../nbs/08_rollouts.ipynb #e6742211
+# %% ../nbs/08_rollouts.ipynb #21bc731e
 def default_policy(name: str | None):
     from gymenv_nb.policy import policy
     return policy(name or "embedded")
@@ -698,7 +819,9 @@ def make(
                 for *_, e in failures: work.failures[e.kind] += 1; work.last_error = str(e)
                 work.left -= len(found)
                 seconds = time.monotonic() - start
-                for *_, row in found: work.pace.add(seconds, None if isinstance(row, RolloutFailure) else usage_of(row))
+                for *_, row in found:
+                    failure = isinstance(row, RolloutFailure)
+                    work.pace.add(seconds, None if failure else usage_of(row), not failure)
     finally: finish(work, time.monotonic() - start)
 
 
@@ -712,7 +835,7 @@ def run_collection(
     error = None
     watch.begin(work)
     try:
-        if rows: make(work, rows, lambda: watch.look() or enough())
+        if rows: make(work, rows, lambda: work.keep_now_and_then() or watch.look() or enough())
     except BaseException as e:
         error = e
         raise

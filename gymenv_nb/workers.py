@@ -55,7 +55,11 @@ class Serving:
         inbox:queue.SimpleQueue, # of messages
         send:Callable, # called with each message that goes out
         idle:float=None, # seconds without work after which it ends; None waits for ever
-    ): self.engine, self.inbox, self.send, self.idle, self.running, self.done, self.new, self.ended = engine, inbox, send, idle, set(), [], [], False
+    ):
+        self.engine, self.inbox, self.send, self.idle = engine, inbox, send, idle
+        self.running, self.done, self.new, self.ended, self.reported = set(), [], [], False, time.monotonic()
+
+    REPORT = 0.5 # seconds between two messages that say how long the samples under way are
 
     def run(self):
         while not self.ended:
@@ -88,6 +92,9 @@ class Serving:
         while True:
             if self.done: self.send(("samples", self.done))
             self.done = []
+            if time.monotonic() - self.reported > self.REPORT:
+                self.reported = time.monotonic()
+                self.send(("lengths", {keys[index]: tokens for index, tokens in self.engine.lengths().items()}))
             self._read(wait=False)
             if self.ended or not (self.new or self.running): return
             new, self.new = self.new, []
@@ -311,6 +318,7 @@ class Workers:
         self.tokens = self.samples = 0   # drawn so far
         self.workers, self.results, self.names = [], queue.SimpleQueue(), numbers(1)
         self.keys, self.open, self.waiting, self.home, self.deaths = numbers(), None, {}, {}, 0
+        self.seen = {}   # key of a request to the number of its tokens, as its worker last said
         self.short = False   # whether workers keep dying, so that the engine of this process is needed for good
         self._finalizer = weakref.finalize(self, _close, self.workers)   # at the end of Python too
 
@@ -360,11 +368,17 @@ class Workers:
         self.open, self.since, self.thread, self.told = {}, None, None, False   # key: [index, request, prompt]
         try: yield from self._run(iter(requests), given_up)
         finally:
-            self.open, self.waiting, self.home = None, {}, {}
+            self.open, self.waiting, self.home, self.seen = None, {}, {}, {}
             if self.thread: self.thread.close()
             for worker in self.workers:
                 if worker.held: worker.send(("drop", worker.held))
                 worker.held = set()
+
+    def lengths(self)->dict: # index of the request to the number of its tokens
+        "How far the samples are that are being drawn, as the workers said it within the last second. Another thread may ask."
+        running, seen = self.open, dict(self.seen)
+        if running is None: return self.own.lengths() if self.own else {}
+        return {task[0]: tokens for key, tokens in seen.items() if (task := running.get(key))}
 
     LOOK_AHEAD = 4096 # requests that wait here
     PORTION = 128 # requests that are taken in before work is handed out
@@ -447,6 +461,7 @@ class Workers:
                     if worker is not self.thread: self.deaths = 0
                     yield found[0], sample
             elif kind == "ready": worker.rows = rest[0]
+            elif kind == "lengths": self.seen.update(rest[0])
             elif kind == "warning": warnings.warn(f"{worker}: {rest[0]}")
             elif kind == "error":
                 if any(key in self.open for key in rest[0]): raise GymenvError(rest[1])
