@@ -7,11 +7,11 @@ __all__ = ['BOX_OR_BRACES', 'INTEGER', 'EXPONENT', 'DECIMAL', 'FRACTION', 'INVIS
            'A_RATIO', 'LONGEST_NUMBER', 'LARGEST_EXPONENT', 'NUMBER_IN_TEXT', 'CHOICE_SIGNS', 'LATEX_FONT', 'MARKUP',
            'NO_WORD', 'ANSWER_WORD', 'IS_WORD', 'CHOOSE_WORD', 'FILLER', 'THE_ANSWER', 'NO_ARTICLE', 'LONGEST_WHOLE',
            'PIECE', 'DEEPEST_JSON', 'MOST_VALUES', 'MOST_CALLS', 'DELIMITERS', 'MATH_QUESTIONS', 'MATH_START',
-           'MATH_WORKERS', 'MATH_QUEUES', 'LONGEST_FORMULA', 'last_tag', 'boxed', 'strip_thinking', 'parse_number',
-           'same_number', 'last_number', 'plain_option', 'option_choice', 'bare_choice', 'stated_choices',
-           'multiple_choice', 'exact_match', 'normalize_text', 'normalized_match', 'token_f1', 'common_subsequence',
-           'similarity', 'unique_keys', 'finite_float', 'parse_json', 'JsonVerdict', 'json_key', 'fitting',
-           'schema_validator', 'json_match', 'same_json', 'CallsVerdict', 'field_of', 'function_calls',
+           'MATH_WORKERS', 'MATH_QUEUES', 'LONGEST_FORMULA', 'last_tag', 'boxed', 'split_thinking', 'strip_thinking',
+           'parse_number', 'same_number', 'last_number', 'plain_option', 'option_choice', 'bare_choice',
+           'stated_choices', 'multiple_choice', 'exact_match', 'normalize_text', 'normalized_match', 'token_f1',
+           'common_subsequence', 'similarity', 'unique_keys', 'finite_float', 'parse_json', 'JsonVerdict', 'json_key',
+           'fitting', 'schema_validator', 'json_match', 'same_json', 'CallsVerdict', 'field_of', 'function_calls',
            'best_assignment', 'calls_match', 'math_answer', 'math_worker', 'MathWorker', 'stop_math_workers',
            'forget_math_workers', 'math_queue', 'ask_math_worker', 'plain_formula', 'is_word', 'repeats_forever',
            'math_verdict', 'math_equal']
@@ -64,18 +64,27 @@ def boxed(
     return text[last[0]:last[1]].strip() if last[0] >= 0 else None
 
 # %% ../nbs/03_grading.ipynb #8b90fbe4
+def split_thinking(
+    text: str, # what the model wrote
+) -> tuple: # (thoughts, rest): a list of texts, and the text outside of them as written
+    "The blocks of thinking in a text, and what it says outside: the one reading of `<think>` and `</think>`."
+    pieces, start, thinking, first_said = [], 0, False, 0
+    for tag in re.finditer("</?think>", text):
+        opens = tag[0] == "<think>"
+        if opens and thinking: continue
+        pieces.append((thinking, text[start:tag.start()]))
+        if not opens and not thinking: first_said = len(pieces)
+        start, thinking = tag.end(), opens
+    pieces.append((thinking, text[start:]))
+    thoughts = [piece for i, (thinking, piece) in enumerate(pieces) if thinking or i < first_said]
+    return thoughts, "".join(piece for thinking, piece in pieces[first_said:] if not thinking)
+
+# %% ../nbs/03_grading.ipynb #03f9d2e4
 def strip_thinking(
     text: str, # what the model wrote
 ) -> str: # text without thinking, stripped
     "The text without `<think>` blocks: closed ones, one left open to the end, and all that precedes a stray `</think>`."
-    kept, thinking = [], False
-    for piece in re.split("(</?think>)", text):
-        if piece == "<think>": thinking = True
-        elif piece == "</think>":
-            if not thinking: kept = []
-            thinking = False
-        elif not thinking: kept.append(piece)
-    return "".join(kept).strip()
+    return split_thinking(text)[1].strip()
 
 # %% ../nbs/03_grading.ipynb #ddf72b18
 INTEGER = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
