@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['CALL_OUTCOMES', 'OK', 'ERROR', 'INVALID', 'UNKNOWN', 'UNANSWERED', 'ERROR_OUTPUT', 'REFUSED_OUTPUT', 'NO_ROUTE',
            'BROKEN_FORMS', 'TRUNCATED', 'MALFORMED', 'TOOL_TROUBLE', 'SPOKE', 'LONGEST_LABEL', 'LONGEST_PROMPT',
-           'BAD_ROWS', 'LARGE', 'ROLLOUT_COLUMNS', 'KEYS_AT_END', 'KEPT_VERSION', 'run_files', 'call_outcome',
-           'text_of', 'answer_in', 'is_malformed', 'Measures', 'response_measures', 'encodable', 'short', 'prompt_of',
-           'Texts', 'Reader', 'parts_of', 'read_rows', 'RunColumns', 'lines_named', 'frames_of', 'read_keys',
-           'read_failures', 'row_at', 'asked_for', 'stamp', 'keep_columns', 'kept_columns', 'bad_notes', 'read_run',
-           'no_rollouts']
+           'BAD_ROWS', 'LARGE', 'ROLLOUT_COLUMNS', 'MASKED_COLUMNS', 'KEYS_AT_END', 'KEPT_VERSION', 'FRAMES',
+           'run_files', 'call_outcome', 'text_of', 'answer_in', 'is_malformed', 'Measures', 'response_measures',
+           'encodable', 'short', 'prompt_of', 'Texts', 'Reader', 'parts_of', 'read_rows', 'RunColumns', 'lines_named',
+           'frames_of', 'read_keys', 'read_failures', 'row_at', 'masked_of', 'asked_for', 'stamp', 'keep_columns',
+           'kept_columns', 'bad_notes', 'read_run', 'no_rollouts']
 
 # %% ../nbs/09_columns.ipynb #75ecda26
 import math
@@ -29,7 +29,7 @@ import polars as pl
 from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of, row_of
 from .grading import boxed, last_tag
 from .hosts import cores
-from .metrics import KEYS, Columns
+from .metrics import KEYS, NO_FIGURES, Columns, is_masked, measured
 from .rollouts import progress_bar, read_settings, write_whole
 from .tasks import prompt_text
 
@@ -199,6 +199,7 @@ class Reader:
         self.calls = dict(row=array("q"), outcome=array("b")); self.tools = Texts()
         self.first = {} # task to (offset of a row of it, its prompt)
         self.bad = [] # (line, kind, task, rollout) of rows that are not in the columns
+        self.masked = [] # (line, task, rollout, failure_kind, offset) of rows that are masked, and in no column
         self.lines = 0
 
     def read(self, path: Path, start: int, end: int, progress=lambda done: None) -> "Reader":
@@ -216,6 +217,12 @@ class Reader:
 
     def refuse(self, kind: str, row=None): self.bad.append((self.lines, kind, *((row.get(k) for k in KEYS) if isinstance(row, dict) else (None, None))))
 
+    def mask(self, row: dict, task: int, rollout: int, offset: int):
+        "A row whose reward measures nothing."
+        kind = row.get("failure_kind")
+        self.masked.append((self.lines, task, rollout, encodable(kind) if isinstance(kind, str) and kind else "no kind given", offset))
+        if task not in self.first: self.first[task] = (offset, short(prompt_of(row)))
+
     def add(self, line: bytes, offset: int, last: bool):
         if line.isspace(): return
         try: row = orjson.loads(line) # of a long integer a float is enough here
@@ -226,8 +233,9 @@ class Reader:
         if type(row) is not dict: return self.refuse("json")
         task, rollout = row.get(TASK_INDEX_KEY_NAME), row.get(ROLLOUT_INDEX_KEY_NAME)
         if type(task) is not int or type(rollout) is not int: return self.refuse("keys", row)
-        reward = row.get("reward")
-        if not isinstance(reward, (int, float)) or not math.isfinite(reward): return self.refuse("reward", row)
+        if is_masked(row): return self.mask(row, task, rollout, offset)
+        if not measured(row): return self.refuse("reward", row)
+        reward = row["reward"]
         response = row.get("response")
         try:
             response = response or {}
@@ -241,7 +249,7 @@ class Reader:
                 kind = type(v)
                 if kind is float: numbers[k] = v; self.floats.add(k)
                 elif kind is int or kind is bool:
-                    if k not in KEYS: numbers[k] = v
+                    if k not in NO_FIGURES: numbers[k] = v
                 elif kind is str and k not in self.long:
                     if len(v) > LONGEST_LABEL: self.long.add(k); labels.pop(k, None)
                     else: (labels.get(k) or labels.setdefault(k, Texts())).add(self.count, v)
@@ -277,6 +285,7 @@ class Reader:
         for ours, theirs in ((self.numbers, other.numbers), (self.components, other.components)): ours.extend(theirs)
         for task, first in other.first.items(): self.first.setdefault(task, first)
         self.bad += [(line + self.lines, *rest) for line, *rest in other.bad]
+        self.masked += [(line + self.lines, *rest) for line, *rest in other.masked]
         self.count += other.count; self.lines += other.lines
         return self
 
@@ -377,12 +386,15 @@ class RunColumns:
     calls: pl.DataFrame # position (of its row in `rollouts`), tool, outcome (one of `CALL_OUTCOMES`); a row a tool call
     tasks: pl.DataFrame # task, prompt, expected_num_rollouts, offset (of a row of it), in_inputs (whether that is in the materialized inputs)
     missing: pl.DataFrame # task, rollout, failure
+    masked: pl.DataFrame # task, rollout, kind (the row's `failure_kind`), offset, line; in no figure, and not missing
     whole: list # names of the fields that hold integers only
     notes: list # what is not as it should be, one sentence each
 
 
 ROLLOUT_COLUMNS = dict(task=pl.Int64, rollout=pl.Int64, reward=pl.Float64, input_tokens=pl.Float64, output_tokens=pl.Float64, turns=pl.Int64, tool_calls=pl.Int64, output_chars=pl.Int64,
                        truncated=pl.Boolean, malformed=pl.Boolean, tool_trouble=pl.Boolean, spoke=pl.Boolean, answer=pl.String, agent=pl.String, offset=pl.Int64, line=pl.Int64)
+
+MASKED_COLUMNS = dict(line=pl.Int64, task=pl.Int64, rollout=pl.Int64, kind=pl.String, offset=pl.Int64)
 
 
 def lines_named(
@@ -475,12 +487,22 @@ def row_at(
         return row_of(f.readline())
 
 # %% ../nbs/09_columns.ipynb #c425233f
+def masked_of(
+    reader: Reader,
+    rollouts: pl.DataFrame, # from `frames_of`
+) -> pl.DataFrame: # as in `RunColumns`
+    "The masked rollouts, each once; one that stands there with a measured reward too is not masked."
+    rows = pl.DataFrame(reader.masked, schema=MASKED_COLUMNS, orient="row")
+    return rows.join(rollouts, on=["task", "rollout"], how="anti").unique(["task", "rollout"], keep="last").sort("task", "rollout").select("task", "rollout", "kind", "offset", "line")
+
+
 def asked_for(
     files: dict, # from `run_files`
     rollouts: pl.DataFrame, # from `frames_of`
     reader: Reader,
+    masked: pl.DataFrame, # from `masked_of`
 ) -> tuple: # (tasks, missing) as in `RunColumns`
-    "What was asked for and what is missing. Raises `GymenvError` when there is a rollout that was not asked for."
+    "What was asked for and what is missing; masked rollouts are neither. Raises `GymenvError` when there is a rollout that was not asked for."
     failed = read_failures(files["failures"])
     failed |= {(task, rollout): BAD_ROWS["reward"] if kind == "reward" else BAD_ROWS["response"] for _, kind, task, rollout in reader.bad if kind in ("reward", "response")}
     done = rollouts.select("task", "rollout")
@@ -493,9 +515,11 @@ def asked_for(
     asked = pl.DataFrame(dict(task=tasks, rollout=numbers, offset=offsets))
     if len(twice := asked.filter(asked.select("task", "rollout").is_duplicated())):
         raise GymenvError(f"{files['inputs']}: {len(twice):,} rows stand there twice, such as that of task {twice['task'][0]}, rollout {twice['rollout'][0]}. Remove one of each.")
-    if len(extra := done.with_columns(rollouts["line"]).join(asked, on=["task", "rollout"], how="anti")):
+    there = pl.concat([rollouts.select("task", "rollout", "line"), masked.select("task", "rollout", "line")])
+    if len(extra := there.join(asked, on=["task", "rollout"], how="anti")):
         task, rollout, line = extra.select("task", "rollout", "line").row(0)
         raise GymenvError(f"{files['rollouts']}, line {line}: task {task}, rollout {rollout} is not in {files['inputs'].name}" + (f", and {len(extra) - 1:,} more are not" if len(extra) > 1 else "") + ". The two files belong to different runs.")
+    asked = asked.join(masked, on=["task", "rollout"], how="anti")
     missing = asked.join(done, on=["task", "rollout"], how="anti").select("task", "rollout")
     missing = missing.with_columns(failure=pl.Series([failed.get(key, "not run") for key in missing.rows()], dtype=pl.String)).sort("task", "rollout")
     first = asked.join(done.group_by("task").agg(pl.col("rollout").min().alias("first")), on="task", how="left").sort("task", (pl.col("rollout") != pl.col("first")).fill_null(False), "rollout")
@@ -504,7 +528,8 @@ def asked_for(
     return found.with_columns(prompt=pl.Series(prompts, dtype=pl.String), in_inputs=pl.lit(True)).select(*schema), missing
 
 # %% ../nbs/09_columns.ipynb #8f8d9136
-KEPT_VERSION = 1
+KEPT_VERSION = 2
+FRAMES = ("rollouts", "fields", "labels", "components", "calls", "tasks", "missing", "masked") # of `RunColumns`
 
 
 def stamp(path: Path) -> list: # [bytes, time of change in ns]; None when it is missing
@@ -523,7 +548,7 @@ def keep_columns(
     try:
         folder.mkdir(exist_ok=True)
         (folder/"state.json").unlink(missing_ok=True) # what is half written is never read
-        for name in ("rollouts", "fields", "labels", "components", "calls", "tasks", "missing"):
+        for name in FRAMES:
             if (frame := getattr(columns, name)).width: frame.write_parquet(folder/f"{name}.parquet", compression="zstd", compression_level=1, statistics=False)
             else: (folder/f"{name}.parquet").unlink(missing_ok=True)
         write_whole(folder/"state.json", orjson.dumps(state))
@@ -541,7 +566,7 @@ def kept_columns(
         kept = orjson.loads((folder/"state.json").read_bytes())
         if {k: kept[k] for k in state} != state: return None
         rows = kept["rows"]
-        frames = {k: pl.read_parquet(folder/f"{k}.parquet") if (folder/f"{k}.parquet").exists() else pl.DataFrame() for k in ("rollouts", "fields", "labels", "components", "calls", "tasks", "missing")}
+        frames = {k: pl.read_parquet(folder/f"{k}.parquet") if (folder/f"{k}.parquet").exists() else pl.DataFrame() for k in FRAMES}
         if len(frames["rollouts"]) != rows: return None
     except (OSError, ValueError, KeyError, pl.exceptions.PolarsError): return None
     return RunColumns(files["rollouts"], settings, **frames, whole=kept["whole"], notes=kept["notes"])
@@ -569,11 +594,12 @@ def read_run(
     reader = read_rows(path, 0, state["rollouts"][0])
     if not reader.count: raise GymenvError(no_rollouts(files, reader))
     frames, whole, notes = frames_of(reader, path)
-    tasks, missing = asked_for(files, frames["rollouts"], reader)
+    masked = masked_of(reader, frames["rollouts"])
+    tasks, missing = asked_for(files, frames["rollouts"], reader, masked)
     notes = bad_notes(reader) + notes
     if len(agents := frames["rollouts"]["agent"].drop_nulls().value_counts(sort=True).rows()) > 1:
         notes.append(f"rollouts of {len(agents)} environments are mixed ({', '.join(f'{name} {count:,}' for name, count in agents[:5])}); figures are over all of them")
-    columns = RunColumns(path, settings, **frames, tasks=tasks, missing=missing, whole=whole, notes=notes)
+    columns = RunColumns(path, settings, **frames, tasks=tasks, missing=missing, masked=masked, whole=whole, notes=notes)
     keep_columns(folder, {**state, "rows": len(frames["rollouts"]), "whole": whole, "notes": notes}, columns)
     return columns
 
@@ -581,5 +607,10 @@ def read_run(
 def no_rollouts(files: dict, reader: Reader) -> str:
     "Why a run has nothing to profile."
     failed = Counter(read_failures(files["failures"]).values())
+    if reader.masked:
+        kinds = ", ".join(f"{kind} {n:,}" for kind, n in Counter(kind for _, _, _, kind, _ in reader.masked).most_common())
+        others = ", ".join([*(f"{name} {n:,}" for name, n in failed.most_common()), *bad_notes(reader)])
+        return (f"{files['rollouts']}: no rollout is measured: {len(reader.masked):,} are masked ({kinds})" + (f", and of the others: {others}" if others else "")
+                + ". A masked reward says nothing about the model. Mend what failed, then collect again or verify again (reverify).")
     why = f"; all failed ({', '.join(f'{name} {n}' for name, n in failed.most_common())}), see {files['failures'].name}" if failed else f"; {'; '.join(bad_notes(reader))}" if reader.bad else ""
     return f"{files['rollouts']}: no rollouts{why}. " + ("Is this a file of rollouts?" if reader.bad else "Collect some first.")

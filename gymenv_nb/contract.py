@@ -28,6 +28,7 @@ __all__ = ['DIGITS', 'LONG_INTEGER', 'PLAIN_TYPES', 'NOT_OF_THIS_KIND', 'RESPONS
 
 # %% ../nbs/00_contract.ipynb #b2e15a48
 import json
+import operator
 from inspect import get_annotations
 from typing import Any, ClassVar, Dict, List, Literal, Optional, TypeAlias, Union
 
@@ -508,6 +509,10 @@ class BaseVerifyRequest(BaseRunRequest):
 class BaseVerifyResponse(BaseVerifyRequest):
     "What `verify` returns. Declare the fields that the rollout row is to keep on a subclass."
     reward: float
+    # whether the reward measures nothing, e.g. because a judge did not answer; NeMo Gym 0.7 has the three fields, 0.4 has not
+    mask_sample: bool = Field(default=False, exclude_if=operator.not_)
+    failure_kind: Optional[str] = Field(default=None, exclude_if=operator.not_)
+    failure_reason: Optional[str] = Field(default=None, exclude_if=operator.not_)
 
 
 class BaseMultiRewardVerifyResponse(BaseVerifyResponse):
