@@ -3,7 +3,8 @@
     python .ci/parity_contract.py PYTHON
 
 PYTHON is the interpreter of an environment with nemo-gym 0.4.0 (Python 3.12); the rows are the `example_rollouts.jsonl` of every resources server in its
-package. A row must be refused by both or come out equal; exits 1 when one does not.
+package. A row must be refused by both or come out equal; exits 1 when one does not. `mask_sample`, `failure_kind` and `failure_reason`, which a later NeMo Gym has and
+we write where they are set, are left aside where theirs does not know them.
 """
 
 import importlib.util
@@ -11,6 +12,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+
+
+LATER = ("mask_sample", "failure_kind", "failure_reason")
 
 
 def example_rollouts():
@@ -42,6 +46,7 @@ def main():
         if not line.startswith("row "): continue
         server, number, row, expected = json.loads(line[4:])
         found = written(BaseVerifyResponse, row)
+        if found and expected: found = {k: v for k, v in found.items() if k not in LATER or k in expected}
         if found != expected: different.append(f"{server}, line {number}")
         elif found is None: refused += 1
         else: equal += 1

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LICENSES', 'LONGEST_NAME', 'DIRECTIVE', 'CELL_MAGIC', 'name_problem', 'Card', 'Environment', 'names_in', 'home_of',
-           'sources_of', 'Cell', 'directive_in', 'cell_of', 'notebook_cells', 'notebook_module', 'environment_in',
-           'example_names', 'folder_environment', 'load_environment']
+           'fields_of', 'sources_of', 'Cell', 'directive_in', 'cell_of', 'notebook_cells', 'notebook_module',
+           'environment_in', 'example_names', 'folder_environment', 'load_environment']
 
 # %% ../nbs/04_environment.ipynb #25138f9c
 import builtins
@@ -32,7 +32,7 @@ from types import CodeType, FunctionType, ModuleType
 import gymenv_nb
 from .bridge import in_checkout, load_server_module, read_config, server_classes, working_in
 from .clients import ServerClient
-from .contract import DOMAINS, GymenvError, patch
+from .contract import DOMAINS, BaseVerifyResponse, GymenvError, patch
 from .gymnasium import has_steps
 from .resources import CELLS, client_for, error_text, last_line, server_of, verify_request_type
 from .tables import html_table, in_a_line, line_width, plain, text_table
@@ -151,6 +151,15 @@ def home_of(
     return ".".join(module.split(".")[:3]) if module and module.startswith("gymenv_nb.bridge.") else module
 
 
+def fields_of(
+    kind: type, # any class
+) -> list: # of (name, annotation, default)
+    "The fields of a model that say which code it is: not those that every verify response has had since NeMo Gym 0.7."
+    known = {k: BaseVerifyResponse.model_fields[k] for k in ("mask_sample", "failure_kind", "failure_reason")}
+    fields = getattr(kind, "model_fields", {}).items()
+    return sorted((k, str(f.annotation), str(f.default)) for k, f in fields if k not in known or (f.annotation, f.default) != (known[k].annotation, known[k].default))
+
+
 def sources_of(
     kind: type, # a resources-server class
 ) -> list: # sorted texts
@@ -169,7 +178,7 @@ def sources_of(
             elif isinstance(value, FunctionType): waiting.append(value)
             elif isinstance(value, type):
                 waiting += functions(value)
-                texts.add(f"{name}: {sorted((k, str(f.annotation), str(f.default)) for k, f in getattr(value, 'model_fields', {}).items())}")
+                texts.add(f"{name}: {fields_of(value)}")
     return sorted(texts)
 
 

@@ -248,6 +248,7 @@ def summarize(
     rollouts: pl.DataFrame, # with `outcome`
     tasks: pl.DataFrame, # from `task_table`
     missing: pl.DataFrame, # of `RunColumns`
+    masked: pl.DataFrame, # likewise
     curve: pl.DataFrame, # pass@k
     majority: pl.DataFrame | None,
     signal: pl.DataFrame, # from `signal_curve`
@@ -268,7 +269,7 @@ def summarize(
     else: chances = signal_chances(*equal_rewards(rollouts), GROUP_SIZE) if len(known) == len(done) else done["has_signal"].cast(pl.Float64)
     deviation = run_deviation(done.filter(pl.col("num_rollouts") > 1)["std_reward"])
     return dict(
-        num_tasks=len(tasks), tasks_with_rollouts=len(done), num_rollouts=len(rollouts), expected_num_rollouts=int(tasks["expected_num_rollouts"].sum()), missing=dict(missing["failure"].value_counts().sort("failure").rows()),
+        num_tasks=len(tasks), tasks_with_rollouts=len(done), num_rollouts=len(rollouts), expected_num_rollouts=int(tasks["expected_num_rollouts"].sum()), masked=dict(masked["kind"].value_counts().sort("kind").rows()), missing=dict(missing["failure"].value_counts().sort("failure").rows()),
         num_repeats=num_repeats, binary=binary, mean_reward=task_mean(rollouts, "reward", bounded), std_reward=rollouts["reward"].std() or 0., passed=task_mean(frame, "passed", True),
         pass_at_k={k: Interval(*o) for k, *o in curve.select("k", "value", "low", "high").rows()}, avg_at_k=avg_at_k(rollouts, num_repeats),
         majority_at_k={} if majority is None else {k: Interval(*o) for k, *o in majority.select("k", "value", "low", "high").rows()},
@@ -311,7 +312,7 @@ def profile(
     signal = signal_curve(*equal_rewards(rollouts), *counts, prior_of(done, rollouts))
     leave_out = {"failure_kind", answers.name if answers is not None else ""}
     return Profile(columns, pass_threshold, rollouts, tasks, curve, majority, signal, outcome_table(columns, rollouts["outcome"]), tool_table(columns), number_table(columns.fields.drop("reward", strict=False), rollouts),
-                   number_table(columns.components, rollouts), label_table(columns, leave_out), summarize(rollouts, tasks, columns.missing, curve, majority, signal, pass_threshold), list(columns.notes))
+                   number_table(columns.components, rollouts), label_table(columns, leave_out), summarize(rollouts, tasks, columns.missing, columns.masked, curve, majority, signal, pass_threshold), list(columns.notes))
 
 # %% ../nbs/09_profile.ipynb #bc4e0381
 def percent(share: float) -> str: return f"{100 * share:.1f} %"
@@ -333,6 +334,9 @@ def headline(self: Profile) -> list: # (name, value, remark), texts
     if s["missing"]:
         lost = s["expected_num_rollouts"] - s["num_rollouts"]
         rows.append(("missing", percent(lost / s["expected_num_rollouts"]), f"{lost:,} of {s['expected_num_rollouts']:,} rollouts, in no other figure here: " + ", ".join(f"{name} {n:,}" for name, n in s["missing"].items())))
+    if lost := sum(s["masked"].values()):
+        kinds = ", ".join(f"{plain(name, 40)} {n:,}" for name, n in s["masked"].items())
+        rows.append(("masked", percent(lost/(lost + s["num_rollouts"])), f"{lost:,} of {lost + s['num_rollouts']:,} rewards measure nothing, and are in no other figure here: {kinds}"))
     runs = f"{avg['k']} runs" + (" of unequal size" if s["num_rollouts"] < s["num_repeats"] * s["tasks_with_rollouts"] else "")
     rows.append((f"avg@{avg['k']}", f"{avg['mean']:.3f}", "one run: no spread" if avg["std_err_across_runs"] is None else f"± {avg['std_err_across_runs']:.3f} standard error across {runs}"))
     if s["repeats_needed"] is not None: rows.append(("repeats needed", f"{s['repeats_needed']:,}", f"for a standard error under 0.01 on these tasks; of one run it is {s['run_deviation']:.3f}"))
@@ -470,7 +474,11 @@ def reward_profiling(self: Profile,
 @patch
 def agent_metrics(self: Profile) -> list: # a dict per agent
     "The content of NeMo Gym's `<stem>_agent_metrics.json`."
-    return metrics_of_agents({k: self.columns.fields[k].fill_null(math.nan).to_numpy() for k in self.columns.fields.columns}, self.rollouts["agent"].fill_null("agent").to_list())
+    columns, agents = {k: self.columns.fields[k].fill_null(math.nan).to_numpy() for k in self.columns.fields.columns}, self.rollouts["agent"].fill_null("agent").to_list()
+    found = metrics_of_agents(columns, agents)
+    if len(found) > 1 or not len(self.columns.masked): return found
+    counted, masked = (set(o["task"]) for o in (self.rollouts, self.columns.masked))
+    return [{**found[0], "coverage/measured_rollouts": len(self.rollouts), "coverage/masked_rollouts": len(self.columns.masked), "coverage/measured_tasks": len(counted), "coverage/fully_masked_tasks": len(masked - counted)}]
 
 
 @patch
