@@ -37,7 +37,7 @@ from .agent import RolloutFailure, TaskRequest, run_rollout, verify_again
 from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of, row_of
 from .environment import Environment, load_environment
 from .hosts import CLOSED_IN_COPIES, HostLost, Hosts, Zygote, host_kind
-from .metrics import AggregateMetricsMixin, Columns, aggregate_metrics, numeric_fields
+from .metrics import AggregateMetricsMixin, Columns, aggregate_metrics, is_masked, mask_coverage, measured, numeric_fields
 from .resources import error_text, last_line
 from .tables import html_table, line_width, plain, text_table
 from .tasks import Tasks, message_text
@@ -552,7 +552,7 @@ class Collection:
         "A rollout is there."
         if key not in self.masked: self.reward_sum -= self.rewards.get(key, 0.)
         self.rewards[key], numbers = row["reward"], numeric_fields(row)
-        if row.get("mask_sample"): self.masked[key] = row.get("failure_kind") or "masked"
+        if is_masked(row): self.masked[key] = row.get("failure_kind") or "masked"
         else:
             self.masked.pop(key, None)
             self.reward_sum += row["reward"]
@@ -703,14 +703,15 @@ def finish(
 ) -> None:
     "Write the counts and NeMo Gym's aggregate metrics."
     values = [reward for key, reward in work.rewards.items() if key not in work.masked]
-    server, keys, columns = work.env.server, work.keys, work.columns.arrays()
+    server, keys, columns, coverage = work.env.server, work.keys, work.columns.arrays(), {}
     if work.masked:
-        measured = np.array([key not in work.masked for key in keys], bool)
-        keys, columns = [key for key in keys if key not in work.masked], {k: v[measured] for k, v in columns.items()}
+        counted = np.array([key not in work.masked for key in keys], bool)
+        keys, columns = [key for key in keys if key not in work.masked], {k: v[counted] for k, v in columns.items()}
+        coverage = mask_coverage(*([{TASK_INDEX_KEY_NAME: task} for task, _ in some] for some in (work.rewards, keys)))
     groups = {}
     if type(server).compute_metrics is not AggregateMetricsMixin.compute_metrics: # only then are the rows themselves needed
         for row in sorted(work.run.rollouts(), key=lambda o: o[ROLLOUT_INDEX_KEY_NAME]):
-            if row.get("mask_sample"): continue
+            if is_masked(row): continue
             groups.setdefault(row[TASK_INDEX_KEY_NAME], []).append({k: v for k, v in row.items() if k not in ("responses_create_params", "response")} | {"response": {"usage": (row.get("response") or {}).get("usage")}})
     tokens = work.columns.arrays().get("output_tokens")
     settings = work.run.settings
@@ -722,7 +723,7 @@ def finish(
     leave_out_done(work.run.file("_failures.jsonl"), work.rewards)
     work.keep_under_way()
     custom = server.compute_metrics([groups[k] for k in sorted(groups)]) if groups else None
-    metrics = aggregate_metrics(columns, keys, [k for k in columns if k not in work.floats], custom, server.get_key_metrics).model_dump()
+    metrics = aggregate_metrics(columns, keys, [k for k in columns if k not in work.floats], custom, server.get_key_metrics, coverage).model_dump()
     write_whole(work.run.file("_aggregate_metrics.json"), line_of([{AGENT_REF_KEY_NAME: {"name": f"{work.env.name}_{work.env.agent}"}, **metrics}]))
 
 
@@ -934,15 +935,16 @@ class Reverification:
     "A run verified again."
     before: Path # the rollouts that were verified before
     run: Run # the new run
-    changes: list # for each changed reward: task, rollout, before, after, response; before is None where it had failed
+    changes: list # for each changed reward: task, rollout, before, after, response; None where it was not measured: the rollout had failed, or is masked
 
     def _sentence(self) -> str:
         counts = self.run.settings["counts"]
-        ways = [(sum(o["after"] > (o["before"] or 0) for o in self.changes), "up"), (sum(o["after"] < (o["before"] or 0) for o in self.changes), "down")]
+        rise = [o["after"] - (o["before"] or 0) for o in self.changes if o["after"] is not None]
+        ways = [(sum(o > 0 for o in rise), "up"), (sum(o < 0 for o in rise), "down"), *((n, "masked now") for n in [len(self.changes) - len(rise)] if n)]
         return (f"{counts['rollouts']:,} responses verified again, {len(self.changes):,} rewards changed" + (f" ({', '.join(f'{n:,} {way}' for n, way in ways)})" if self.changes else "")
                 + (f", {sum(counts['failures'].values()):,} failed" if counts["failures"] else ""))
 
-    def _rows(self, most: int, characters: int) -> list: return [(o["task"], o["rollout"], "failed" if o["before"] is None else f"{o['before']:g}", f"{o['after']:g}", " ".join(o["response"].split())[-characters:]) for o in self.changes[:most]]
+    def _rows(self, most: int, characters: int) -> list: return [(o["task"], o["rollout"], *("not measured" if o[k] is None else f"{o[k]:g}" for k in ("before", "after")), " ".join(o["response"].split())[-characters:]) for o in self.changes[:most]]
 
     def __repr__(self):
         return "\n".join(o for o in (fill(self._sentence(), line_width()), f"run in {plain(str(self.run.path))}", text_table(self._rows(10, 70), REVERIFIED, cut=True)) if o)
@@ -993,6 +995,8 @@ def reverify(
         work = Collection(new, env, None, 0, verify_timeout, 256, verify_in, {key: row["response"] for key, row in rows.items()})
         run_collection(work, work.read(inputs), watcher(progress))
     told(work)
-    changes = [dict(task=t, rollout=r, before=rows[t, r].get("reward"), after=work.rewards[t, r], response=response_text(rows[t, r])) for t, r in keys if (t, r) in work.rewards and rows[t, r].get("reward") != work.rewards[t, r]]
+    before = {key: row["reward"] if measured(row) else None for key, row in rows.items()}
+    after = {key: None if key in work.masked else reward for key, reward in work.rewards.items()}
+    changes = [dict(task=t, rollout=r, before=before[t, r], after=after[t, r], response=response_text(rows[t, r])) for t, r in keys if (t, r) in after and before[t, r] != after[t, r]]
     write_whole(new.file("_changes.jsonl"), b"".join(map(line_of, changes)))
     return Reverification(rollouts, new, changes)
