@@ -2,5 +2,6 @@ __version__ = "0.1.0"
 
 import sys
 if "execnb.shell" in sys.modules: # nbdev_test runs a notebook
-    from gymenv_nb.time_limit import limit_notebooks
+    from gymenv_nb.time_limit import limit_notebooks, one_thread_each
+    one_thread_each()
     limit_notebooks()

@@ -6,12 +6,12 @@
 __all__ = ['DIGITS', 'LONG_INTEGER', 'PLAIN_TYPES', 'NOT_OF_THIS_KIND', 'RESPONSES_CREATE_PARAMS_KEY_NAME', 'AGENT_REF_KEY_NAME',
            'TASK_INDEX_KEY_NAME', 'ROLLOUT_INDEX_KEY_NAME', 'SESSION_ID_KEY', 'NeMoGymContent',
            'NeMoGymResponseInputItem', 'NeMoGymResponseInput', 'NeMoGymResponseOutputItem', 'RESPONSE_KEYS',
-           'NeMoGymChatCompletionContentPartParam', 'NeMoGymChatCompletionMessageParam', 'DOMAINS', 'GymenvError',
-           'line_of', 'row_of', 'is_member', 'fitting_errors', 'describe_errors', 'patch', 'TokenIDLogProbMixin',
-           'NeMoGymSummary', 'NeMoGymResponseReasoningItem', 'NeMoGymTopLogprob', 'NeMoGymLogprob',
-           'NeMoGymResponseOutputText', 'NeMoGymResponseOutputRefusal', 'NeMoGymResponseOutputMessage',
-           'NeMoGymEasyInputMessage', 'NeMoGymMessage', 'NeMoGymFunctionCallOutput', 'NeMoGymResponseFunctionToolCall',
-           'NeMoGymEasyInputMessageForTraining', 'NeMoGymMessageForTraining', 'NeMoGymResponseOutputMessageForTraining',
+           'NeMoGymChatCompletionContentPartParam', 'NeMoGymChatCompletionMessageParam', 'DOMAINS', 'line_of', 'row_of',
+           'is_member', 'fitting_errors', 'describe_errors', 'patch', 'TokenIDLogProbMixin', 'NeMoGymSummary',
+           'NeMoGymResponseReasoningItem', 'NeMoGymTopLogprob', 'NeMoGymLogprob', 'NeMoGymResponseOutputText',
+           'NeMoGymResponseOutputRefusal', 'NeMoGymResponseOutputMessage', 'NeMoGymEasyInputMessage', 'NeMoGymMessage',
+           'NeMoGymFunctionCallOutput', 'NeMoGymResponseFunctionToolCall', 'NeMoGymEasyInputMessageForTraining',
+           'NeMoGymMessageForTraining', 'NeMoGymResponseOutputMessageForTraining',
            'NeMoGymResponseFunctionToolCallForTraining', 'NeMoGymResponseReasoningItemForTraining', 'as_lists',
            'NeMoGymResponseCreateParamsNonStreaming', 'OldKeys', 'NeMoGymResponseInputTokensDetails',
            'NeMoGymResponseOutputTokensDetails', 'NeMoGymResponseUsage', 'NeMoGymResponse', 'text_response',
@@ -52,9 +52,7 @@ from openai.types.shared_params import FunctionDefinition
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_serializer
 from typing_extensions import Required, TypedDict # pydantic wants these before Python 3.12
 
-# %% ../nbs/00_contract.ipynb #d422b8ac
-class GymenvError(Exception):
-    "A mistake in what was given to the library; its message is one line that names the thing, the place and the way out."
+from .errors import GymenvError
 
 # %% ../nbs/00_contract.ipynb #c0d0a791
 def line_of(

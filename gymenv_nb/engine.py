@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .contract import GymenvError
+from .errors import GymenvError
 from .decoder import Decoder, Member, Rows, Unsupported
 
 # %% ../nbs/05_engine.ipynb #793110f5

@@ -342,14 +342,14 @@ def room_pieces(
     room: str, # one of TRAVELLING_ROOMS
     names, # what of it is used
     version: str, # of NeMo Gym
-) -> list: # pieces of gymenv_nb/<room>.py, and of what it takes from gymenv_nb.contract that NeMo Gym has not
+) -> list: # pieces of gymenv_nb/<room>.py, and of what it takes from gymenv_nb.errors and gymenv_nb.contract that NeMo Gym has not
     "The functions and what they use themselves, with import lines as they are beside `app.py`."
     path = Path(importlib.util.find_spec(f"gymenv_nb.{room}").origin)
     found = closure(pieces(path.read_text(encoding="utf-8"), f"gymenv_nb/{path.name}"), names)
-    own = {o.imported.name for o in found if o.imported and o.imported.module == "gymenv_nb.contract" and o.imported.name not in NEMO_GYM_NAMES}
-    found = [o for o in found if not (o.imported and o.imported.module == "gymenv_nb.contract" and o.imported.name in own)]
+    own = {home: {o.imported.name for o in found if o.imported and o.imported.module == f"gymenv_nb.{home}"} - NEMO_GYM_NAMES.keys() for home in ("errors", "contract")}
+    found = [o for o in found if not (o.imported and o.imported.name in own.get(o.imported.module.removeprefix("gymenv_nb."), ()))]
     rewrite_imports(found, version)
-    return (room_pieces("contract", own, version) if own else []) + found
+    return [o for home, some in own.items() if some for o in room_pieces(home, some, version)] + found
 
 
 def room_sources(

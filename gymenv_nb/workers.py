@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count as numbers
 from pathlib import Path
 
-from .contract import GymenvError
+from .errors import GymenvError
 from .engine import ROWS, Engine, Request, best_device, token_limit
 
 # %% ../nbs/05_workers.ipynb #582c2416
