@@ -48,7 +48,7 @@ def main():
         if (a.names and folder.name not in a.names) or not (folder/"app.py").exists() or not (folder/"data"/"example.jsonl").exists(): continue
         python, *_ = own_environment(a.work, base, folder)
         env = {**os.environ, "PATH": f"{python.parent}:{base.parent}:{os.environ['PATH']}", "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "HF_HUB_OFFLINE": "1"}
-        code, out, err = run([python, "-c", AUDIT, folder, a.work/f"{folder.name}.domains.json", str(a.seconds)], 3*a.seconds, env=env, cwd=a.work)
+        code, out, err = run([python, "-c", AUDIT, folder, a.work/f"{folder.name}.domains.json", str(a.seconds)], 30*a.seconds, env=env, cwd=a.work)
         print(f"== {folder.name}\n{out.strip() if code == 0 else 'over the time limit' if code is None else (err.strip().splitlines() or ['?'])[-1][:300]}\n", flush=True)
 
 

@@ -12,12 +12,14 @@ from gymenv_nb.engine import Engine, Request, Sampling
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--small", action="store_true")
-parser.add_argument("--prompts", type=int, default=64)
-parser.add_argument("--samples", type=int, default=16)
-parser.add_argument("--tokens", type=int, default=512)
+parser.add_argument("--prompts", type=int, help="64, or 8 with --small")
+parser.add_argument("--samples", type=int, help="16, or 4 with --small")
+parser.add_argument("--tokens", type=int, help="512, or 32 with --small")
 parser.add_argument("--paths", nargs="+", default=["engine", "engine_transformers", "generate", "generate_batch"])
 parser.add_argument("--limit", type=float, default=150., help="seconds after which a path is given up")
 args = parser.parse_args()
+for what, size, small in (("prompts", 64, 8), ("samples", 16, 4), ("tokens", 512, 32)):
+    if getattr(args, what) is None: setattr(args, what, small if args.small else size)
 device = "cpu" if args.small else "cuda"
 shape = dict(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16, intermediate_size=128, vocab_size=512) if args.small else \
         dict(hidden_size=2560, num_hidden_layers=36, num_attention_heads=32, num_key_value_heads=8, head_dim=128, intermediate_size=9728, vocab_size=151936)

@@ -53,7 +53,7 @@ if __name__ == "__main__":
     args = parser.parse_args()
     name = next((o.split(":")[1].strip() for o in open("/proc/cpuinfo") if o.startswith("model name")), platform.machine()) if os.path.exists("/proc/cpuinfo") else platform.machine()
     print(f"{name}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}", flush=True)
-    manager, client = start_new_kernel()
+    manager, client = start_new_kernel(startup_timeout=600)
     try:
         said(client, PREPARE, Counter())
         rates, worked, messages, own, pictures = {True: [], False: []}, {True: [], False: []}, Counter(), [], []

@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 HERE = Path(__file__).resolve().parent.parent
+LONGEST = 30 # times the seconds of an audit, by the clock: on a busy machine it takes longer
 
 
 def planted(
@@ -38,7 +39,9 @@ def audited(what: str, seconds: float, to) -> None:
     "In a process of its own: what the audit finds, through a pipe."
     start = time.monotonic()
     from gymenv_nb.audit import audit
-    try: found = dict(findings=[(o.severity, o.check) for o in audit(what, seconds=seconds).findings], error="")
+    try:
+        made = audit(what, seconds=seconds)
+        found = dict(findings=[(o.severity, o.check) for o in made.findings], error="" if made.findings or not made.unfinished else f"not finished: {', '.join(o.name for o in made.unfinished)}")
     except Exception as e: found = dict(findings=[], error=f"{type(e).__name__}: {e}"[:200])
     to.send(dict(found, seconds=time.monotonic() - start))
 
@@ -50,7 +53,7 @@ def one(job: tuple) -> dict: # the mutant, with findings, error and seconds
         here, there = context.Pipe(False)
         process = context.Process(target=audited, args=(str(planted(mutant, Path(folder))) if "old" in mutant else mutant["env"], seconds, there))
         process.start(); there.close()
-        try: found = here.recv() if here.poll(6*seconds) else dict(error=f"over {6*seconds:g} s")
+        try: found = here.recv() if here.poll(LONGEST*seconds) else dict(error=f"over {LONGEST*seconds:g} s")
         except EOFError: found = dict(error=f"its process ended with {process.exitcode}")
         process.kill(); process.join()
     return dict(findings=[], seconds=0.) | mutant | found

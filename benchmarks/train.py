@@ -97,9 +97,9 @@ def main():
     theirs, mine, said = [], [], []
     for turn in range(args.rounds):
         rows, facts = ours(env, policy("embedded"), args.prompts, args.repeats, args.steps)
-        mine += rows[1:]
+        mine += rows[1:] or rows
         rows, _ = peer(data_path("embedded_policy"), messages, reward_of, args.prompts, args.repeats, args.steps, 64)
-        theirs += rows[1:]
+        theirs += rows[1:] or rows
         print(f"round {turn + 1}: ours {[round(o['cpu_seconds'], 2) for o in mine]}, TRL {[round(o['cpu_seconds'], 2) for o in theirs]} CPU s; load {os.getloadavg()[0]:.1f}", flush=True)
     a, b = (float(np.median([o["cpu_seconds"] for o in rows])) for rows in (mine, theirs))
     print(f"{args.prompts} x {args.repeats}, {platform.processor() or platform.machine()}, one thread, {facts['precision']}")
