@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ROWS', 'Sampling', 'Request', 'Sample', 'uniforms', 'kept_tokens', 'pick', 'left_padded', 'AnyRows', 'best_device',
-           'best_dtype', 'checked_device', 'text_of', 'token_bytes', 'free_bytes', 'threads', 'decoder_of', 'Engine',
-           'token_limit']
+           'best_dtype', 'checked_device', 'text_of', 'token_bytes', 'free_bytes', 'threads', 'decoder_of', 'NotFinite',
+           'Engine', 'token_limit']
 
 # %% ../nbs/05_engine.ipynb #fa43c8b1
 import inspect, os, warnings
@@ -359,6 +359,10 @@ def decoder_of(
     return None
 
 # %% ../nbs/05_engine.ipynb #acfe7a04
+class NotFinite(GymenvError):
+    "A model gave no finite probabilities. A training that changed its weights says what to do instead."
+
+# %% ../nbs/05_engine.ipynb #06becf44
 class _Row:
     "A request while it is worked on."
     def __init__(self, index, request, limit):
@@ -383,7 +387,7 @@ class _Row:
         if not stopped and len(self.tokens) < self.limit:
             if len(self.tokens) == len(self.uniforms): self.uniforms = uniforms(self.request.seed, min(self.limit, 4 * len(self.uniforms))).tolist()
             return None
-        if not np.isfinite(self.logprobs).all(): raise GymenvError("the model gave no finite probabilities (NaN in its logits): check its weights and its dtype (try dtype='float32').")
+        if not np.isfinite(self.logprobs).all(): raise NotFinite("the model gave no finite probabilities (NaN in its logits): check its weights and its dtype (try dtype='float32').")
         return Sample(self.tokens, self.logprobs, "stop" if stopped else "length", self._text(decode) if decode else None)
 
     def _stop_string(self, decode):

@@ -6,10 +6,11 @@
 __all__ = ['PLAIN', 'UNCOPIED', 'LOOKED_AT', 'OWN', 'GRACE', 'FRAME', 'NEWS', 'CLOSED_IN_COPIES', 'uncopied', 'bound_here',
            'host_kind', 'CallTimeout', 'Marks', 'Marked', 'is_users', 'users_line', 'waits_at', 'threads_at', 'in_dump',
            'Runner', 'Frames', 'Said', 'host_process', 'end_with_parent', 'parent_process', 'zygote_process', 'Zygote',
-           'HostLost', 'Call', 'Host', 'ProcessHost', 'ThreadHost', 'HostedSession', 'cores', 'Hosts']
+           'HostLost', 'Call', 'used', 'Host', 'ProcessHost', 'ThreadHost', 'HostedSession', 'cores', 'Hosts']
 
 # %% ../nbs/07_hosts.ipynb #acb773fa
 import asyncio
+import contextlib
 import ctypes
 import faulthandler
 import functools
@@ -449,6 +450,20 @@ class Call:
     def __init__(self, number: int, session: "HostedSession", path: str, data: bytes, future: asyncio.Future): self.number, self.session, self.path, self.data, self.future = number, session, path, data, future
 
 # %% ../nbs/07_hosts.ipynb #78774249
+def used(
+    pid: int,
+) -> tuple: # (seconds on a processor, seconds in the queue for one); (0., 0.) where the system does not tell
+    "What the threads of a process have had of the machine."
+    ran = stood = 0
+    try: threads = os.listdir(f"/proc/{pid}/task")
+    except OSError: return 0., 0.
+    for thread in threads:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            on, queued, *_ = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()
+            ran, stood = ran + int(on), stood + int(queued)
+    return ran/1e9, stood/1e9
+
+# %% ../nbs/07_hosts.ipynb #77159448
 class Host:
     "An event loop of its own that runs calls; kinds of it say how it is reached and how it is ended."
     WINDOW, AHEAD = 64, .02 # calls that are sent before they have begun, and seconds that they may take
@@ -495,11 +510,19 @@ class Host:
         elif what == "stuck": self.retired = True # something on it cannot be ended: no more work, and when the rest is done it goes
         elif what == "said": self.hosts.said(values[0])
 
+    def queued(self,
+        number: int, # of the call that holds the host
+        seconds: float, # that it has held it
+    ) -> float: # seconds
+        "How long it waited for a processor meanwhile; 0 where that is not known."
+        return 0.
+
     def watch(self, limit: float | None):
         "Interrupt a call that holds the host for longer than it may, and end the host when that does not help."
-        number, seconds = self.hosts.marks.now(self.slot)
-        if stands := bool(number) and seconds > self.hosts.STANDS: self.take_back()
+        number, held = self.hosts.marks.now(self.slot)
+        if stands := bool(number) and held > self.hosts.STANDS: self.take_back()
         self.stands = stands
+        seconds = held - self.queued(number, held)
         if not limit or number not in self.calls or seconds <= limit: return
         if self.interrupted != number:
             self.interrupted, self.useful = number, True
@@ -510,18 +533,24 @@ class Host:
             self.end()
             self.hosts.lost(self)
 
-# %% ../nbs/07_hosts.ipynb #1539fa86
+# %% ../nbs/07_hosts.ipynb #563884c7
 class ProcessHost(Host):
     "A host in a process."
     def __init__(self, hosts, slot: int):
         super().__init__(hosts, slot)
         self.pid, self.frames, self.stack = None, None, tempfile.TemporaryFile()
+        self.since = 0, 0. # a call that holds the host, and how long its process had waited for a processor by then
         here = hosts.zygote.make(slot, self.stack.fileno())
         async def connect():
             _, self.frames = await hosts.loop.create_connection(lambda: Frames(self.received, self.gone), sock=here)
             self.ready = True
             hosts.feed()
         self.task = hosts.loop.create_task(connect())
+
+    def queued(self, number, seconds):
+        if not number or seconds <= self.hosts.STANDS or not self.pid: return 0.
+        if self.since[0] != number: self.since = number, used(self.pid)[1]
+        return used(self.pid)[1] - self.since[1]
 
     def received(self, messages):
         for what, *values in messages: self.told(what, values[0], Reply(values[1][0], values[1][1], said=values[1][2], place=values[1][3], failure=values[1][4])) if what == "reply" else self.told(what, *values)
