@@ -306,10 +306,13 @@ def run_settings(env: Environment, policy, tasks: Tasks, num_repeats: int, seed:
 
 def deciding(
     settings: dict, # of a run
-) -> dict: # without `base_url`
-    "The settings that decide the rollouts: where the policy's servers are does not."
+) -> dict: # without what is known of the policy's servers
+    "The settings that decide the rollouts: where the policy's servers are, and which options they refuse, does not."
     policy = settings.get("policy")
-    return {**settings, "policy": {k: v for k, v in policy.items() if k != "base_url"}} if isinstance(policy, dict) else settings
+    if not isinstance(policy, dict): return settings
+    # earlier versions wrote null for what is left to the endpoint
+    kept = {k: None if v == "the endpoint's default" else v for k, v in policy.items() if k not in ("base_url", "not_sent", "not_honoured")}
+    return {**settings, "policy": kept}
 
 
 def differences(
