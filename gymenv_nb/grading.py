@@ -741,6 +741,7 @@ def latex_formula(
     formula = re.sub(r"(?<![0-9.])([0-9]*)\.([0-9]*)\\(?:overline|bar|dot)\s?\{?([0-9]+)\}?", lambda m: "\\frac{%d}{%d}" % unsigned_number(f"{m[1]}.{m[2]}({m[3]})").as_integer_ratio(), formula) if re.search(r"\\(?:overline|bar|dot)", formula) else formula
     formula = re.sub(r"(?<![A-Za-z0-9.}_])([0-9]+(?:\.[0-9]+)?)[eE]([-+]?[0-9]+)(?![0-9.]|\^)", r"\1\\cdot 10^{\2}", formula)
     formula = NAMES.sub(latex_name, formula)
+    formula = re.sub(r"(?<=[0-9])i(?![A-Za-z])", " i", formula) # math-verify takes the i of 2i for a real number, and that of "2 i" not
     if "(" in formula:
         formula = re.sub(r"(\\sqrt|\^|\*\*)\s+(?=\()", r"\1", formula)
         for before, opened, closed in ((r"\sqrt", r"\sqrt{", "}"), ("**", "^{", "}"), ("^", "^{", "}"), ("abs", "|", "|"), ("Abs", "|", "|")): formula = braced(formula, before, opened, closed)
