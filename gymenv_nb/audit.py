@@ -51,6 +51,7 @@ from pathlib import Path
 
 import polars as pl
 
+from .arguments import COUNT, ENVIRONMENT, POLICY, RUN, SECONDS, SEED, WHERE, like, number, several, takes
 from .agent import RolloutFailure, TaskRequest, call_tool_of, first_items, judged, response_json, run_episode, seeded, turns_of
 from .bridge import load_server_module
 from .clients import ServerClient, is_server_ref
@@ -1822,6 +1823,10 @@ def sample_run(env: Environment, policy, num_tasks: int, seed: int, timeout: flo
         except GymenvError as e: return [], [], f"no rollouts: {str(e)[:300]}"
 
 
+@takes(env=ENVIRONMENT, run=RUN, policy=POLICY, num_tasks=COUNT,
+       attacks=several(like("an attack", "__call__"), "a list of functions or attacks"),
+       reward_range=several(number(), "a pair of numbers", 2, 2), timeout=SECONDS, seconds=SECONDS, seed=SEED,
+       verify_in=WHERE)
 def audit(
     env, # an Environment, or what `load_environment` takes
     run=None, # recorded rollouts of it: a `Run`, its folder or a .jsonl; None: a short collection with the policy

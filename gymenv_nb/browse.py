@@ -24,6 +24,7 @@ from pathlib import Path
 import orjson
 import polars as pl
 
+from .arguments import ROLLOUTS, number, takes
 from .columns import CALL_OUTCOMES, call_outcome, read_run, run_files, short
 from .compare import compare
 from .contract import ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of, row_of
@@ -220,6 +221,7 @@ def marked_table(
 SORTS = dict(task=("task", "rollout"), reward=("reward",), length=("length",), turns=("turns",), **{"tool calls": ("tool_calls",)}, outcome=("outcome",), **{"task's mean reward": ("mean_reward",), "task's spread": ("spread",)})
 
 
+@takes(run=ROLLOUTS, pass_threshold=number())
 class Browser:
     "A run to be searched, filtered, sorted, marked. Rows are read when they are looked at. Raises `GymenvError` when there is no rollout to be read."
     def __init__(self,
@@ -840,6 +842,7 @@ class Sentence(str):
     def _repr_html_(self): return f"<p>{shown(self, (), 2000)}</p>"
 
 
+@takes(pass_threshold=number())
 def browse(
     run, # a `Run`, the path of its folder, or of a .jsonl of rollouts (NeMo Gym's too)
     other=None, # a run on the same tasks, to be compared with task by task

@@ -22,6 +22,7 @@ from html import escape
 from pathlib import Path
 from textwrap import fill
 
+from .arguments import PATH, SECONDS, several, takes, whole
 from .compare import compare
 from .contract import DOMAINS, GymenvError
 from .environment import LICENSES
@@ -441,6 +442,7 @@ def checked(folder: Path, steps: tuple, facts: dict) -> Check:
 JOBS_OF = {3: ("tests",), 4: ("tests", "examples")} # what a step needs besides the server
 
 
+@takes(folder=PATH, steps=several(whole(1, 8), "a list of steps from 1 to 8", 1), seconds=SECONDS)
 def check(
     folder, # `resources_servers/<name>`, or what `export` returned; by whomever it is
     steps: tuple = tuple(STEPS), # of the eight, those that are looked at

@@ -14,6 +14,7 @@ from textwrap import fill
 import numpy as np
 import polars as pl
 
+from .arguments import NAME, ROLLOUTS, several, takes
 from .contract import GymenvError
 from .estimates import Interval, clustered_mean, sign_flip_test
 from .profile import Profile, Samples, percent, profile
@@ -139,6 +140,7 @@ def run_names(
     return "a", "b"
 
 
+@takes(a=ROLLOUTS, b=ROLLOUTS, names=several(NAME, "two names", 2, 2))
 def compare(
     a, # a `Profile`, or what `profile` takes
     b, # likewise

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from .arguments import COUNT, ENVIRONMENT, FUNCTION, PATH, POLICY, SEED, takes
 from .check import check
 from .contract import GymenvError
 from .environment import load_environment
@@ -96,6 +97,8 @@ def trained(
     return TrainingReport(folder) if steps is None else train_grpo(env, policy, folder, steps, seed=seed)
 
 
+@takes(env=ENVIRONMENT, policy=POLICY, num_tasks=COUNT, num_repeats=COUNT, to=PATH, export_to=PATH, seed=SEED,
+       say=FUNCTION, train=COUNT)
 def pipeline(
     env, # an Environment, or what `load_environment` takes
     policy=None, # None: the embedded policy

@@ -29,6 +29,7 @@ from pathlib import Path
 from textwrap import fill
 from types import CodeType, FunctionType, ModuleType
 
+from .arguments import COUNT, ENVIRONMENT, NAME, PATH, SEED, choice, takes
 import gymenv_nb
 from .bridge import in_checkout, load_server_module, read_config, server_classes, working_in
 from .clients import ServerClient
@@ -70,6 +71,7 @@ def name_problem(
     return ""
 
 # %% ../nbs/04_environment.ipynb #53f0c9e5
+@takes()
 @dataclass(frozen=True, repr=False)
 class Card:
     "What an environment is. Raises `GymenvError` for a name, domain or licence that NeMo Gym does not take."
@@ -91,6 +93,7 @@ class Card:
     def _repr_html_(self): return html_table(self._facts(), names=True)
 
 # %% ../nbs/04_environment.ipynb #a6fed7c0
+@takes(max_steps=COUNT, agent=NAME)
 class Environment:
     "A resources server, its tasks and its card. Raises `GymenvError` when the server has no `verify` or one that takes no verify request."
     def __init__(self,
@@ -107,6 +110,7 @@ class Environment:
     @property
     def name(self) -> str: return self.card.name
 
+    @takes(num_tasks=COUNT, seed=SEED)
     def make_tasks(self,
         num_tasks: int | None = None, # None: 500 of a generator, all of a fixed set
         seed: int = 0, # of the generator, or of the choice among a fixed set
@@ -326,6 +330,7 @@ def folder_environment(
     return Environment(server, tasks, card, max_steps=found.agent.get("max_steps"), agent=found.agent_kind)
 
 
+@takes(what=ENVIRONMENT, config=PATH, nemo_gym=choice("gymenv_nb", "installed"))
 def load_environment(
     what, # a name, "reasoning_gym:spell_backward", or the path of a notebook, a module or a resources-server folder (NeMo Gym's too); an Environment is returned as it is
     config: str | None = None, # of a folder: a file of its `configs/`; None: that of its name

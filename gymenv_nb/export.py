@@ -59,6 +59,7 @@ from typing import NamedTuple
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from .arguments import PATH, POLICY, RUN, like, takes
 from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, BaseRunRequest, BaseVerifyRequest, GymenvError, describe_errors
 from .clients import InProcessResponse, is_server_ref
 from .environment import Environment, cell_of, notebook_cells
@@ -1828,6 +1829,7 @@ def compare_rewards(
     return ["the verifier pays one request now this and now that, so that its folder cannot be compared with it: see audit(env)"]
 
 # %% ../nbs/14_export.ipynb #d966ea14
+@takes(folder=PATH, policy=POLICY, rollouts=RUN, audit=like("an Audit", "fixtures"))
 def export(
     env: Environment, # from `load_environment`, or made in this notebook
     folder, # the target, `resources_servers/<name>`; a former export is replaced

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import yaml
 
+from .arguments import COUNT, ENVIRONMENT, NAME, PATH, takes, whole
 from .contract import GymenvError
 from .environment import Environment, example_names, load_environment
 from .tasks import Tasks
@@ -352,6 +353,8 @@ def write_new(
     except OSError as e: raise GymenvError(f"{e.filename or folder}: {e.strerror}. Give another folder.") from None
 
 # %% ../nbs/13_nemo_rl.ipynb #c7a39ec3
+@takes(what=ENVIRONMENT, to=PATH, model=NAME, num_prompts=COUNT, num_repeats=whole(2, 10**7), num_steps=COUNT,
+       val_period=COUNT)
 def nemo_rl_config(
     what, # an Environment, what `load_environment` takes, or a resources-server folder
     to=None, # folder of the files; None: nemo_rl/<name>

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from html import escape
 from itertools import islice
 
+from .arguments import COUNT, ENVIRONMENT, POLICY, SECONDS, SEED, either, several, takes
 from .agent import EPISODE_STEPS, RolloutFailure, run_rollout
 from .contract import AGENT_REF_KEY_NAME, RESPONSES_CREATE_PARAMS_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError
 from .environment import load_environment
@@ -917,6 +918,7 @@ class Play:
         return {**(self.view.view._repr_mimebundle_(**kwargs) or {}), **shown} if self.view else shown
 
 
+@takes(env=ENVIRONMENT, policies=either(POLICY, several(POLICY, "")), num_tasks=COUNT, seed=SEED, limit=SECONDS)
 def play(
     env, # an Environment, or what `load_environment` takes
     policies=None, # a policy, a list of them, or names that `policy` takes; None: the embedded one

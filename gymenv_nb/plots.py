@@ -18,6 +18,7 @@ from pathlib import Path
 
 import polars as pl
 
+from .arguments import instance, takes
 from .audit import SEVERITIES, Audit
 from .columns import prompt_of
 from .compare import Comparison, p_text
@@ -440,6 +441,7 @@ def drawings(profile: Profile) -> dict: # name to a function that draws on axes
     return {name: (lambda ax, draw=draw: draw(profile, ax)) for name, draw in chosen.items()}
 
 
+@takes(what=instance((Profile, Comparison, Audit), "a Profile, a Comparison or an Audit"))
 def plot(
     what, # a Profile, a Comparison, or an Audit
 ): # a matplotlib Figure
@@ -459,6 +461,7 @@ def png(
     return content.getvalue()
 
 
+@takes()
 def save_plots(
     profile: Profile, # from `profile(run)`
     folder: str | Path, # made when it is not there
@@ -637,6 +640,7 @@ def report_tables(
     return tables
 
 
+@takes()
 def report(
     profile: Profile, # from `profile(run)`
     to: str | Path, # the HTML file, or a folder for report.html

@@ -30,6 +30,7 @@ from itertools import takewhile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from .arguments import FUNCTION, Kind, NAME, NAMES, PATH, PORT, RAY, SECONDS, STOP, choice, either, like, number, takes, whole
 from .contract import GymenvError, NeMoGymChatCompletionCreateParamsNonStreaming, NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming, TokenIDLogProbMixin, describe_errors, line_of, patch, row_of
 from .engine import ROWS, Engine, Request, Sample, Sampling, checked_device
 from .grading import split_thinking
@@ -364,6 +365,7 @@ class Policy:
     def __repr__(self): return f"{type(self).__name__}({self.name!r})"
 
 # %% ../nbs/06_policy.ipynb #6ef12c69
+@takes(f=FUNCTION, name=NAME)
 class FunctionPolicy(Policy):
     "A policy that is a function. Text that it returns is read as a model's text: `<think>` and `<tool_call>` become items."
     def __init__(self,
@@ -600,6 +602,9 @@ class _Queue:
             return True
 
 # %% ../nbs/06_policy.ipynb #38fc556e
+@takes(model=PATH, temperature=number(0), top_p=number(over=0, high=1), max_output_tokens=whole(1, 10**7),
+       top_k=whole(0, 10**7), min_p=number(0, 1), stop=STOP, device=NAME, dtype=NAME, revision=NAME,
+       max_batch=whole(1, 10**6), workers=whole(1, 10_000), ray=RAY, name=NAME)
 class TransformersPolicy(Policy):
     "A causal language model with a chat template, sampled in this process. It is loaded at the first use."
     def __init__(self,
@@ -1450,6 +1455,10 @@ PATHS = dict(responses="/responses", chat="/chat/completions")
 def listed(names:list)->str: return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
+@takes(base_url=Kind("a URL, or a list of them,", either(NAME, NAMES).read), model=NAME, api_key=NAME,
+       api=choice("auto", "responses", "chat"), temperature=number(0), top_p=number(over=0, high=1),
+       max_output_tokens=whole(1, 10**7), max_retries=whole(0, 10_000), timeout=SECONDS, concurrency=whole(1, 10**6),
+       name=NAME)
 class OpenAIPolicy(Policy):
     "A model behind an OpenAI-compatible endpoint, or behind several of them that serve the same model."
     def __init__(self,
@@ -1768,6 +1777,7 @@ class OpenAIPolicy(Policy):
         return f"OpenAIPolicy({[e.shown for e in self.endpoints]}, {self.model!r}, api={self.api!r}): {sum(e.answered for e in self.endpoints)} answered ({', '.join(f'{e.answered}, set aside' if e.resting else str(e.answered) for e in self.endpoints)})"
 
 # %% ../nbs/06_policy.ipynb #1cd63511
+@takes(name=Kind("'embedded', a URL or a list of them, a folder, or the id of a model", either(PATH, NAMES).read))
 def policy(
     name="embedded", # "embedded", an endpoint's URL (several as a list, or with commas between them), a folder, or the id of a model on the Hugging Face hub
     **settings, # of `TransformersPolicy` or `OpenAIPolicy`
@@ -1945,6 +1955,7 @@ def policy_app(
     return Starlette(routes=[Route("/", lambda request: Response(b'{"status":"ok"}', media_type="application/json")), Route("/{path:path}", endpoint, methods=["GET", "POST"])])
 
 
+@takes(policy=like("a policy", "respond", "settings"), port=PORT)
 def serve_policy(
     policy:Policy,
     port:int=8000, # on 127.0.0.1; 0 takes a free one

@@ -21,6 +21,7 @@ import numpy as np
 import orjson
 import polars as pl
 
+from .arguments import NAME, ROLLOUTS, number, takes
 from .columns import CALL_OUTCOMES, RunColumns, read_run, row_at
 from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of, patch
 from .estimates import (
@@ -291,6 +292,7 @@ def tasks_for(
     return int(np.searchsorted(np.cumsum(ordered), share*ordered.sum()) + 1) if ordered.sum() > 0 else 0
 
 # %% ../nbs/09_profile.ipynb #dbf0d43c
+@takes(run=ROLLOUTS, pass_threshold=number(), answer_key=NAME)
 def profile(
     run, # a `Run`, the path of its folder, of a .jsonl of rollouts (NeMo Gym's too), or a list of rollout rows
     pass_threshold: float = 1.0, # least reward that counts as passed, for solve rates and pass@k
@@ -413,6 +415,7 @@ def extremes(self: Profile,
     return ranked.unique("task", keep="first", maintain_order=True).head(n).select(self.rollouts.columns)
 
 # %% ../nbs/09_profile.ipynb #409edf78
+@takes(run=ROLLOUTS, spread=number(over=0))
 def repeats_needed(
     run, # a `Profile`, or what `profile` takes
     spread: float = .01, # standard error of the mean over repeats that is asked for

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from .arguments import PATH, RUN, TRAININGS, takes
 from .check import FAIL, PASS, STEPS, TO_DO, Check, check, checked, placeholders, readme_section, rows_in, stand_in, text_of
 from .contract import GymenvError
 from .evidence import EVIDENCE, PULL_REQUEST, Kept, code_hash, folder_facts, keep_run, keep_training, kept, server_folder
@@ -180,6 +181,7 @@ class PullRequest:
     def _repr_markdown_(self): return self.text
 
 
+@takes(folder=PATH, run=RUN, training=TRAININGS)
 def pull_request(
     folder, # `resources_servers/<name>`, or what `export` returned
     run=None, # a `Run` or its folder, to be kept as the run behind the profile; None: what was kept

@@ -23,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from textwrap import fill
 
+from .arguments import PATH, SECONDS, takes
 from .check import NO_PYTEST, data_marks, is_nemo_gym, requirement_lines, text_of
 from .contract import GymenvError
 from .evidence import EVIDENCE, PULL_REQUEST, RECORD, Kept, curve_files, data_hash, folder_facts, keep_text, kept, profile_figures, server_folder
@@ -164,6 +165,7 @@ class Reproduction:
         return html_table(self.rows, ("what", "", "how"), names=True, most=300) + f"<p>Ran in {escape(plain(self.place))}.</p><p><b>{escape(plain(self.summary()))}</b></p>"
 
 
+@takes(folder=PATH, seconds=SECONDS)
 def reproduce(
     folder, # `resources_servers/<name>`, or what `export` returned; by whomever it is
     seconds: float = 300., # for its tests, verifications and rollouts

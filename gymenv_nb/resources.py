@@ -41,6 +41,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.routing import Match, Route
 
+from .arguments import NAME, PORT, takes
 from .contract import (
     SESSION_ID_KEY, AggregateMetrics, AggregateMetricsRequest, BaseMultiRewardVerifyResponse, BaseRunRequest, BaseSeedSessionRequest,
     BaseSeedSessionResponse, BaseVerifyRequest, BaseVerifyResponse, GymenvError, NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming, describe_errors, items_response, line_of, row_of, text_response)
@@ -505,6 +506,7 @@ def is_seeded(
     return plain is None or is_own(plain.call, "seed_session")
 
 # %% ../nbs/02_resources.ipynb #0d351a80
+@takes()
 async def reward(
     server, # resources-server class, instance, or a `Session` in which tools were called
     response="", # text, output items, or a whole response
@@ -521,6 +523,7 @@ async def reward(
     return (await verify(session, task, response))["reward"]
 
 
+@takes(tool=NAME)
 async def call_tool(
     server, # resources-server class, instance, or a `Session`
     tool: str, # its name: the route without the slash
@@ -599,6 +602,7 @@ def serve_app(
     uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_keep_alive=75)).run(sockets=[listener])
 
 
+@takes(port=PORT)
 def serve(
     server, # resources-server class or instance
     port: int = 8000, # on 127.0.0.1; 0 takes a free one

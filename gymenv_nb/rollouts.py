@@ -33,6 +33,7 @@ from textwrap import fill
 
 import numpy as np
 
+from .arguments import COUNT, ENVIRONMENT, PATH, POLICY, RAY, RUN, SECONDS, SEED, TASKS, WHERE, takes
 from .agent import RolloutFailure, TaskRequest, run_rollout, verify_again
 from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of, row_of
 from .environment import Environment, load_environment
@@ -237,6 +238,7 @@ def read_settings(
     return settings
 
 
+@takes(path=PATH)
 class Run:
     "A folder with one collection. Raises `GymenvError` when it is none."
     def __init__(self,
@@ -775,6 +777,8 @@ def told(work: Collection) -> Run:
     return work.run
 
 
+@takes(env=ENVIRONMENT, policy=POLICY, num_repeats=COUNT, to=PATH, tasks=TASKS, seed=SEED, verify_timeout=SECONDS,
+       concurrency=COUNT, ray=RAY, verify_in=WHERE)
 def collect(
     env, # an Environment, or what `load_environment` takes
     policy=None, # None: the embedded policy
@@ -896,6 +900,8 @@ class Estimate:
     def _repr_html_(self): return html_table(list(self._facts().items()), names=True)
 
 # %% ../nbs/08_rollouts.ipynb #18a9c197
+@takes(env=ENVIRONMENT, policy=POLICY, num_repeats=COUNT, to=PATH, tasks=TASKS, seed=SEED, verify_timeout=SECONDS,
+       concurrency=COUNT, ray=RAY, verify_in=WHERE, seconds=SECONDS)
 def estimate(
     env, # an Environment, or what `load_environment` takes
     policy=None, # None: the embedded policy
@@ -973,6 +979,7 @@ def recorded(
     return rollouts, settings, asked, rows
 
 # %% ../nbs/08_rollouts.ipynb #262d133d
+@takes(run=RUN, env=ENVIRONMENT, to=PATH, verify_timeout=SECONDS, verify_in=WHERE)
 def reverify(
     run, # a `Run`, its folder, or a .jsonl of rollouts (NeMo Gym's too)
     env, # an Environment, or what `load_environment` takes: the verifier as it is now

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from .arguments import COUNT, FUNCTION, Kind, NAME, PATH, ROWS, SEED, either, like, number, takes
 import gymenv_nb
 from .contract import DIGITS, LONG_INTEGER, BaseVerifyRequest, GymenvError, describe_errors, patch, text_response
 from .tables import fields_text, html_table, in_a_line, line_width, plain, text_table
@@ -331,6 +332,7 @@ def check_rows(
     if bad: raise GymenvError(f"{name}, {unit} {bad[0][0]}: {bad[0][1]}" + (f" ({len(bad)} of {len(rows)} rows are bad)" if len(bad) > 1 else ""))
 
 
+@takes(source=ROWS, name=NAME)
 class Tasks(Sequence):
     "Task rows, each valid for `verify_request`. Raises `GymenvError` that names file and line of the first bad row, and how many there are."
     def __init__(self,
@@ -383,6 +385,7 @@ def deduplicate(self: Tasks) -> Tasks: # the first row of each question, in orde
 
 
 @patch
+@takes(validation=number(0), seed=SEED)
 def split(self: Tasks,
     validation: float | int = 0.2, # share of the questions (below 1), or their number
     seed: int = 0, # of the shuffle
@@ -471,6 +474,7 @@ def fits_column(
 
 
 @patch
+@takes(path=PATH)
 def save(self: Tasks,
     path, # .jsonl or .parquet; folders are made
 ) -> Path: # where it was written
@@ -696,6 +700,9 @@ def mapped_fields(
     return found
 
 
+@takes(source=ROWS,
+       prompt=Kind("a column, a text with {columns}, a function or a PromptConfig", either(NAME, FUNCTION, like("", "user")).read),
+       split=NAME, config=NAME, system=NAME, num_tasks=COUNT, seed=SEED)
 def tasks_from_dataset(
     source, # name on the Hub, path of a file (.csv, .json, .jsonl, .parquet, .arrow) or folder, a data set of `datasets` in memory, or a data frame of pandas or polars
     prompt, # name of a column with text or messages; a text with {column} placeholders; a function of the row; or a `PromptConfig`

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
+from .arguments import ENVIRONMENT, SECONDS, takes
 from .bridge import folder_modules, working_in
 from .contract import GymenvError
 from .environment import Environment, load_environment, notebook_cells
@@ -130,6 +131,7 @@ def folder_tests(
     return Tests(folder.name, plugin.tests)
 
 
+@takes(what=ENVIRONMENT, timeout=SECONDS)
 def run_tests(
     what, # an Environment, or what `load_environment` takes
     timeout: float = 60., # seconds for each test

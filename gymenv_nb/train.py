@@ -39,6 +39,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from .arguments import COUNT, ENVIRONMENT, NAME, PATH, POLICY, SEED, choice, either, number, several, takes, whole
 from .agent import RolloutFailure, turn_seed
 from .compare import Comparison, compare
 from .contract import ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of
@@ -1010,6 +1011,12 @@ def benchmark_for(env: Environment, wanted):
     return wanted if wanted is not None else "calculator" if env.name == "addition" else "addition"
 
 
+@takes(env=ENVIRONMENT, policy=POLICY, to=PATH, steps=COUNT, prompts=COUNT, repeats=whole(2, 10**6),
+       modes=several(choice("instruct", "thinking"), "a list of 'instruct' and 'thinking'", 1),
+       benchmark=either(ENVIRONMENT, choice(False)), learning_rate=number(over=0), lora=COUNT, seed=SEED,
+       validation=COUNT, validate_every=COUNT, max_output_tokens=COUNT, micro_batch=COUNT,
+       report_to=several(choice("wandb", "tensorboard", "trackio"), "a list of 'wandb', 'tensorboard' and 'trackio'"),
+       workers=COUNT, device=NAME)
 def train_grpo(
     env, # an Environment, or what `load_environment` takes
     policy=None, # a `TransformersPolicy`, the folder or the Hugging Face id of a model; None: the embedded policy
@@ -1238,6 +1245,7 @@ PAGE = PAGE_HEAD + """<body>
 """
 
 
+@takes(folder=PATH)
 class TrainingReport:
     "What a training says. Raises `GymenvError` when the folder holds none."
     def __init__(self,
