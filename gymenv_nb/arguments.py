@@ -194,7 +194,9 @@ def like(
 
 def rows_like(value):
     "What may hold rows: an iterable or a function."
-    if isinstance(value, (str, bytes, Mapping, type)) or not (hasattr(value, "__iter__") or callable(value)):
+    if isinstance(value, (str, bytes, type)) or type(value) is dict:
+        raise TypeError
+    if not callable(value) and not any(hasattr(value, o) for o in ("__iter__", "__arrow_c_stream__", "column_names")):
         raise TypeError
     return value
 

@@ -51,7 +51,7 @@ from pathlib import Path
 
 import polars as pl
 
-from .arguments import COUNT, ENVIRONMENT, POLICY, RUN, SECONDS, SEED, WHERE, like, number, several, takes
+from .arguments import COUNT, ENVIRONMENT, FUNCTION, POLICY, RUN, SECONDS, SEED, WHERE, either, like, number, several, takes
 from .agent import RolloutFailure, TaskRequest, call_tool_of, first_items, judged, response_json, run_episode, seeded, turns_of
 from .bridge import load_server_module
 from .clients import ServerClient, is_server_ref
@@ -1824,7 +1824,7 @@ def sample_run(env: Environment, policy, num_tasks: int, seed: int, timeout: flo
 
 
 @takes(env=ENVIRONMENT, run=RUN, policy=POLICY, num_tasks=COUNT,
-       attacks=several(like("an attack", "__call__"), "a list of functions or attacks"),
+       attacks=several(either(FUNCTION, like("", "build")), "a list of functions or attacks"),
        reward_range=several(number(), "a pair of numbers", 2, 2), timeout=SECONDS, seconds=SECONDS, seed=SEED,
        verify_in=WHERE)
 def audit(

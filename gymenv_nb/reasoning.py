@@ -18,7 +18,7 @@ from copy import deepcopy
 from fractions import Fraction
 from typing import Any, Dict, Optional
 
-from .arguments import COUNT, NAME, NAMES, SEED, either, takes
+from .arguments import COUNT, NAME, SEED, either, several, takes
 from .contract import GymenvError
 from .environment import Card, Environment
 from .grading import last_tag
@@ -178,7 +178,7 @@ class GeneratedTasks(Tasks):
         return dict(responses_create_params=dict(input=[*self.system, dict(role="user", content=made["question"])]), **made)
 
 # %% ../nbs/04_reasoning_gym.ipynb #94b0bd10
-@takes(name=either(NAME, NAMES), size=COUNT, seed=SEED)
+@takes(name=either(NAME, several(NAME, "a list of names")), size=COUNT, seed=SEED)
 def from_reasoning_gym(
     name, # of a task set, or a list of names: a mixture in equal parts
     size: int = 500, # tasks
