@@ -5,18 +5,21 @@
 # %% auto #0
 __all__ = ['app', 'EnvironmentArgument', 'PolicyOption', 'ModelOption', 'ApiOption', 'ThinkingOption', 'TemperatureOption',
            'TokensOption', 'TasksOption', 'RepeatsOption', 'SeedOption', 'VerifyInOption', 'ToOption', 'ConfigOption',
-           'SetOption', 'ServerOption', 'NemoGymOption', 'FolderArgument', 'policy_of', 'pairs', 'environment_of',
-           'new', 'list_environments', 'copy_guides', 'lab', 'test', 'serve_environment', 'collect', 'profile',
-           'compare', 'train', 'nemo_rl', 'reverify', 'export', 'audit', 'pipeline', 'check_folder', 'pr',
-           'reproduce_folder', 'main']
+           'SetOption', 'ServerOption', 'NemoGymOption', 'FolderArgument', 'ClickException', 'REFUSALS', 'policy_of',
+           'pairs', 'environment_of', 'new', 'list_environments', 'copy_guides', 'lab', 'test', 'serve_environment',
+           'collect', 'profile', 'compare', 'train', 'nemo_rl', 'reverify', 'export', 'audit', 'pipeline',
+           'check_folder', 'pr', 'reproduce_folder', 'usage_error', 'leave_stdout', 'run_command', 'main']
 
 # %% ../nbs/16_cli.ipynb #8254d091
+import errno
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from .arguments import number, read_argument
 from .contract import GymenvError
 
 # %% ../nbs/16_cli.ipynb #0fe0e96a
@@ -29,11 +32,11 @@ PolicyOption = Annotated[str, typer.Option("--policy", "-p", help="embedded, a H
 ModelOption = Annotated[Optional[str], typer.Option("--model", help="Model name, for an endpoint that has several.")]
 ApiOption = Annotated[Optional[str], typer.Option("--api", metavar="auto|chat|responses", help="How an endpoint is asked; auto, the default, takes Responses where a small request is answered there, else Chat Completions.")]
 ThinkingOption = Annotated[Optional[bool], typer.Option("--thinking/--no-thinking", help="Let the model think first, or not; its chat template decides when not given.")]
-TemperatureOption = Annotated[Optional[float], typer.Option("--temperature", help="Sampling temperature, where the task's request sets none.")]
-TokensOption = Annotated[Optional[int], typer.Option("--max-output-tokens", help="Tokens of one answer at the most, where the task's request sets none.")]
-TasksOption = Annotated[int, typer.Option("--tasks", "-n", min=1, help="Number of tasks; NeMo Gym's guide asks for 500.")]
-RepeatsOption = Annotated[int, typer.Option("--repeats", "-r", min=1, help="Rollouts per task.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of the tasks and of the sampling.")]
+TemperatureOption = Annotated[Optional[float], typer.Option("--temperature", min=0, help="Sampling temperature, where the task's request sets none.")]
+TokensOption = Annotated[Optional[int], typer.Option("--max-output-tokens", min=1, max=10**7, help="Tokens of one answer at the most, where the task's request sets none.")]
+TasksOption = Annotated[int, typer.Option("--tasks", "-n", min=1, max=10**7, help="Number of tasks; NeMo Gym's guide asks for 500.")]
+RepeatsOption = Annotated[int, typer.Option("--repeats", "-r", min=1, max=10**7, help="Rollouts per task.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the tasks and of the sampling.")]
 VerifyInOption = Annotated[Optional[str], typer.Option("--verify-in", metavar="processes|threads", help="Where the server's code runs; processes, which can be ended whatever they do, unless it holds what cannot be copied.")]
 ToOption = Annotated[Optional[Path], typer.Option("--to", help="Folder of the run; runs/NAME-HASH when not given, the hash being of the settings.")]
 ConfigOption = Annotated[Optional[str], typer.Option("--config", metavar="FILE", help="Of a resources-server folder: a file of its configs/; that of its name when not given.")]
@@ -111,7 +114,7 @@ def copy_guides(
 
 @app.command()
 def lab(folder: Annotated[Path, typer.Argument(help="Where the guides go. A guide that is there already is never overwritten.")] = Path("gymenv_guides"),
-        port: Annotated[Optional[int], typer.Option(help="Of JupyterLab; a free one when not given.")] = None,
+        port: Annotated[Optional[int], typer.Option(min=0, max=65_535, help="Of JupyterLab; a free one when not given.")] = None,
         browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser, or only print the address.")] = True,
         allow_root: Annotated[bool, typer.Option("--allow-root", help="Run it as root, as in a container.")] = False,
         copy_only: Annotated[bool, typer.Option("--copy-only", help="Copy the guides and end.")] = False):
@@ -144,7 +147,7 @@ def test(env: EnvironmentArgument):
 @app.command("serve")
 def serve_environment(env: Annotated[Optional[str], typer.Argument(metavar="[ENV]", help="Name, notebook, module or folder of an environment.")] = None,
                       policy: Annotated[Optional[str], typer.Option("--policy", "-p", help="Serve this policy instead: embedded, a Hugging Face id or folder of a model, or the URL of an endpoint.")] = None,
-                      port: Annotated[int, typer.Option(help="On 127.0.0.1; 0 takes a free one.")] = 8000,
+                      port: Annotated[int, typer.Option(min=0, max=65_535, help="On 127.0.0.1; 0 takes a free one.")] = 8000,
                       model: Annotated[Optional[str], typer.Option("--model", help="Name under which the policy is served; for an endpoint that has several, the one that is asked.")] = None,
                       api: ApiOption = None, thinking: ThinkingOption = None, temperature: TemperatureOption = None, max_output_tokens: TokensOption = None, config: ConfigOption = None, values: SetOption = None, servers: ServerOption = None):
     "Serve over HTTP on 127.0.0.1 an environment's resources server (/seed_session, /verify, /aggregate_metrics and its tools), or with --policy an OpenAI-compatible endpoint (/v1/responses, /v1/chat/completions, /v1/models)."
@@ -183,6 +186,8 @@ def profile(env: Annotated[str, typer.Argument(metavar="ENV|RUN", help="An envir
     from gymenv_nb.plots import report, save_plots
     from gymenv_nb.profile import profile as profile_run
     from gymenv_nb.rollouts import Run, collect as collect_rollouts
+    read_argument("pass_threshold", pass_threshold, number())
+    if subset and subset.suffix != ".jsonl": raise GymenvError(f"--subset {subset}: give a file that ends in .jsonl.")
     rollouts = Path(env).suffix == ".jsonl"
     is_run = Path(env).is_dir() and not (Path(env)/"app.py").is_file()
     run = Path(env) if rollouts else Run(env) if is_run and (Path(env)/"run.json").is_file() else Path(env) if is_run else collect_rollouts(environment_of(env, config, values, servers), policy_of(policy, model, thinking, temperature, max_output_tokens, api), repeats, to, tasks, seed)
@@ -324,14 +329,63 @@ def reproduce_folder(folder: FolderArgument):
     if not found: raise typer.Exit(1)
 
 # %% ../nbs/16_cli.ipynb #55efab3f
+ClickException = next(o for o in typer.BadParameter.__mro__ if o.__name__ == "ClickException") # typer has its own copy of click, or the package
+
+
+def usage_error(
+    error: ClickException,
+) -> str: # one line
+    "What is wrong with the words of a command line, and where help is."
+    context = getattr(error, "ctx", None)
+    text = " ".join(error.format_message().split()).rstrip(".")
+    return f"{text}. See {context.command_path} --help" if context else f"{text}."
+
+# %% ../nbs/16_cli.ipynb #bb485170
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOENT,
+            errno.ENOTEMPTY, errno.EBUSY, errno.EFBIG, errno.EIO, errno.ELOOP} # by the system, for a reason that is the user's to mend
+
+
+def leave_stdout() -> None:
+    "Nobody reads the output any more: what is still in the buffer goes nowhere."
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def run_command(
+    arguments: list | None, # words of the command line
+) -> tuple: # exit code, and the line for stderr or ""
+    "A command, and what came of it."
+    try:
+        code = app(arguments, standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code, "stopped" if code == 130 else ""
+    except ClickException as e:
+        if type(e).__name__ == "NoArgsIsHelpError":
+            e.show()
+            return e.exit_code, ""
+        return e.exit_code, usage_error(e)
+    except GymenvError as e:
+        return 2, " ".join(str(e).splitlines())
+    except (KeyboardInterrupt, typer.Abort):
+        return 130, "stopped"
+    except BrokenPipeError:
+        leave_stdout()
+        return 1, ""
+    except MemoryError:
+        return 1, "out of memory. Ask for less at once, or close other programs."
+    except OSError as e:
+        if e.errno not in REFUSALS:
+            raise
+        return 2, f"{e.filename}: {e.strerror}." if e.filename else f"{e.strerror}."
+
+
 def main(
     arguments: list | None = None, # words of the command line; None: those of the process
 ) -> None:
     "The command `gymenv`."
-    try: app(arguments, standalone_mode=True)
-    except GymenvError as e:
-        print(f"gymenv: {e}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("gymenv: stopped", file=sys.stderr)
-        sys.exit(130)
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"): # a terminal without UTF-8
+            stream.reconfigure(errors="backslashreplace")
+    code, line = run_command(arguments)
+    if line:
+        print(f"gymenv: {line}", file=sys.stderr)
+    sys.exit(code)
