@@ -30,8 +30,8 @@ def label_pattern(
 def without_thinking(
     text: str, # what a model wrote
 ) -> str: # what it said
-    "The text without `<think>...</think>`; a block that was never closed is thinking to its end."
-    return text.rpartition("</think>")[2].partition("<think>")[0]
+    "The text without `<think>...</think>`; a block that was never closed is thinking to its end, and so is what stands before a stray `</think>`."
+    return re.sub(r"<think>.*?(?:</think>|\Z)", "", text, flags=re.DOTALL).rpartition("</think>")[2]
 
 
 def read_verdict(
