@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['CALL_OUTCOMES', 'OK', 'ERROR', 'INVALID', 'UNKNOWN', 'UNANSWERED', 'ERROR_OUTPUT', 'REFUSED_OUTPUT', 'NO_ROUTE',
            'BROKEN_FORMS', 'TRUNCATED', 'MALFORMED', 'TOOL_TROUBLE', 'SPOKE', 'LONGEST_LABEL', 'LONGEST_PROMPT',
-           'BAD_ROWS', 'LARGE', 'ROLLOUT_COLUMNS', 'MASKED_COLUMNS', 'KEYS_AT_END', 'KEPT_VERSION', 'FRAMES',
-           'run_files', 'call_outcome', 'text_of', 'answer_in', 'is_malformed', 'Measures', 'response_measures',
-           'encodable', 'short', 'prompt_of', 'Texts', 'Reader', 'parts_of', 'read_rows', 'RunColumns', 'lines_named',
-           'frames_of', 'read_keys', 'read_failures', 'row_at', 'masked_of', 'asked_for', 'stamp', 'keep_columns',
-           'kept_columns', 'bad_notes', 'read_run', 'no_rollouts']
+           'BAD_ROWS', 'LARGE', 'ROLLOUT_COLUMNS', 'MASKED_COLUMNS', 'KEYS_AT_END', 'STILL_WRITTEN', 'KEPT_VERSION',
+           'FRAMES', 'run_files', 'call_outcome', 'text_of', 'answer_in', 'is_malformed', 'Measures',
+           'response_measures', 'encodable', 'short', 'prompt_of', 'Texts', 'Reader', 'parts_of', 'read_rows',
+           'RunColumns', 'lines_named', 'frames_of', 'read_keys', 'read_failures', 'read_under_way', 'row_at',
+           'masked_of', 'asked_for', 'stamp', 'keep_columns', 'kept_columns', 'bad_notes', 'read_run', 'no_rollouts']
 
 # %% ../nbs/09_columns.ipynb #75ecda26
 import math
@@ -36,14 +36,17 @@ from .tasks import prompt_text
 # %% ../nbs/09_columns.ipynb #893161e9
 def run_files(
     run, # a `Run`, the path of its folder, or of a .jsonl of rollouts
-) -> dict: # paths: rollouts, and, whether or not they exist, inputs, failures, settings, columns
+) -> dict: # paths: rollouts, and, whether or not they exist, inputs, failures, under_way, settings, columns
     "The files of a run. Raises `GymenvError` when it has no rollouts."
-    path = Path(getattr(run, "path", run))
+    if not isinstance(path := getattr(run, "path", run), (str, os.PathLike)):
+        raise GymenvError(f"run is {type(run).__name__} {run!r:.60}: give a run, the path of its folder, or of a .jsonl of rollouts." if isinstance(run, (int, float, type(None)))
+                          else f"run is a {type(run).__name__}: give a run, the path of its folder, or of a .jsonl of rollouts. The rows of a table: [*table.to_dicts()] with polars, table.to_dict('records') with pandas.")
+    path = Path(path)
     rollouts = path/"rollouts.jsonl" if path.is_dir() else path
     if not rollouts.is_file():
         raise GymenvError(f"{path}: {'no rollouts.jsonl in this folder' if path.is_dir() else 'no such file or folder'}. Give the folder of a run, or its .jsonl of rollouts.")
     def beside(end): return rollouts.with_name(rollouts.stem + end)
-    return dict(rollouts=rollouts, inputs=beside("_materialized_inputs.jsonl"), failures=beside("_failures.jsonl"), settings=rollouts.with_name("run.json"), columns=rollouts.with_name(f".{rollouts.stem}_columns"))
+    return dict(rollouts=rollouts, inputs=beside("_materialized_inputs.jsonl"), failures=beside("_failures.jsonl"), under_way=beside("_under_way.jsonl"), settings=rollouts.with_name("run.json"), columns=rollouts.with_name(f".{rollouts.stem}_columns"))
 
 # %% ../nbs/09_columns.ipynb #5213791d
 CALL_OUTCOMES = ("ok", "error", "invalid", "unknown", "unanswered")
@@ -477,6 +480,22 @@ def read_failures(
     return found
 
 
+STILL_WRITTEN = "still being written" # why a rollout is missing that a stop has cut off
+
+
+def read_under_way(
+    path: Path, # may be missing
+) -> set: # of (task, rollout)
+    "What was being made when the run was last seen, and so takes longer than what is there."
+    found = set()
+    if not path.exists(): return found
+    with open(path, "rb") as f:
+        for line in f:
+            try: found.add(tuple(row_of(line)[k] for k in KEYS))
+            except (ValueError, KeyError, TypeError): continue # it is being written itself
+    return found
+
+
 def row_at(
     path: Path, # a .jsonl
     offset: int, # where a line begins, in bytes
@@ -521,7 +540,9 @@ def asked_for(
         raise GymenvError(f"{files['rollouts']}, line {line}: task {task}, rollout {rollout} is not in {files['inputs'].name}" + (f", and {len(extra) - 1:,} more are not" if len(extra) > 1 else "") + ". The two files belong to different runs.")
     asked = asked.join(masked, on=["task", "rollout"], how="anti")
     missing = asked.join(done, on=["task", "rollout"], how="anti").select("task", "rollout")
-    missing = missing.with_columns(failure=pl.Series([failed.get(key, "not run") for key in missing.rows()], dtype=pl.String)).sort("task", "rollout")
+    making = read_under_way(files["under_way"])
+    reasons = [failed.get(key) or (STILL_WRITTEN if key in making else "not run") for key in missing.rows()]
+    missing = missing.with_columns(failure=pl.Series(reasons, dtype=pl.String)).sort("task", "rollout")
     first = asked.join(done.group_by("task").agg(pl.col("rollout").min().alias("first")), on="task", how="left").sort("task", (pl.col("rollout") != pl.col("first")).fill_null(False), "rollout")
     found = first.group_by("task", maintain_order=True).agg(pl.len().cast(pl.Int64).alias("expected_num_rollouts"), pl.col("offset").first())
     prompts = [reader.first[t][1] if t in reader.first else short(prompt_of(row_at(files["inputs"], o))) for t, o in found.select("task", "offset").rows()]
@@ -589,7 +610,7 @@ def read_run(
     files = run_files(run)
     path, folder = files["rollouts"], files["columns"]
     settings = read_settings(files["settings"]) if files["settings"].exists() else {}
-    state = dict(version=KEPT_VERSION, **{k: stamp(files[k]) for k in ("rollouts", "inputs", "failures")})
+    state = dict(version=KEPT_VERSION, **{k: stamp(files[k]) for k in ("rollouts", "inputs", "failures", "under_way")})
     if found := kept_columns(folder, files, state, settings): return found
     reader = read_rows(path, 0, state["rollouts"][0])
     if not reader.count: raise GymenvError(no_rollouts(files, reader))

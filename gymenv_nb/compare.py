@@ -15,9 +15,10 @@ import numpy as np
 import polars as pl
 
 from .arguments import NAME, ROLLOUTS, several, takes
+from .columns import STILL_WRITTEN
 from .contract import GymenvError
-from .estimates import Interval, clustered_mean, sign_flip_test
-from .profile import Profile, Samples, percent, profile
+from .estimates import Interval, bounds_of, clustered_mean, sign_flip_test
+from .profile import Profile, Samples, least_passed, percent, profile, whole_rewards
 from .rollouts import differences
 from .tables import html_table, line_width, plain, text_table
 from .tasks import task_key
@@ -88,7 +89,8 @@ class Comparison:
     def verdict(self) -> str:
         "The difference in a sentence."
         found, (a, b), many = self.difference, self.names, f"on the same {len(self.tasks):,} tasks"
-        if found.low is None: return f"{b} earns {found.value:+.3f} against {a} on one task: that tells nothing of others"
+        if found.low is None and len(self.tasks) < 2: return f"{b} earns {found.value:+.3f} against {a} on one task: that tells nothing of others"
+        if found.low is None: return f"{b} earns {found.value:+.3f} against {a} on each of the same {len(self.tasks):,} tasks: how much that differs between tasks was not seen"
         between = f"95 % interval {found.low:+.3f} to {found.high:+.3f}, {p_text(self.p_value)}"
         if found.low <= 0 <= found.high: return f"no difference between {a} and {b} is seen {many} ({found.value:+.3f}; {between})"
         return f"{b} earns {abs(found.value):.3f} {'more' if found.value > 0 else 'less'} than {a} {many} ({between})"
@@ -151,17 +153,21 @@ def compare(
     if a.pass_threshold != b.pass_threshold: raise GymenvError(f"pass thresholds {a.pass_threshold:g} and {b.pass_threshold:g}: profile both with the same one.")
     pairs = paired_tasks(a, b)
     if not len(pairs): raise GymenvError(f"{a.path} and {b.path} have no task in common. Collect the two with the same tasks and seed.")
-    measures = [o.rollouts.group_by("task").agg(pl.col("reward", "output_tokens", "output_chars", "turns").mean(), pl.col("truncated").mean(), (pl.col("reward") >= o.pass_threshold).mean().alias("solved"), (pl.col("reward").min() < pl.col("reward").max()).cast(pl.Float64).alias("signal"),
-                                                  pl.len().alias("n"), (pl.col("reward") >= o.pass_threshold).sum().alias("c")) for o in (a, b)]
+    measures = [o.rollouts.with_columns(_whole=whole_rewards(o.rollouts)).group_by("task").agg(pl.col("reward", "output_tokens", "output_chars", "turns").mean(), pl.col("truncated").mean(), (pl.col("reward") >= least_passed(o.pass_threshold)).mean().alias("solved"), (pl.col("_whole").min() < pl.col("_whole").max()).cast(pl.Float64).alias("signal"),
+                                                  pl.len().alias("n"), (pl.col("reward") >= least_passed(o.pass_threshold)).sum().alias("c")) for o in (a, b)]
     both = pairs.join(measures[0], on="task").join(measures[1].rename({"task": "task_b"}), on="task_b", suffix="_b").sort("task")
     binary = a.summary["binary"] and b.summary["binary"]
     rows = []
     length = "output_tokens" if a.summary["length"] == b.summary["length"] == "output_tokens" else "output_chars"
     chosen = dict(reward="mean reward", **({} if binary else dict(solved="solve rate")), signal="signal", truncated="truncated", **{length: "output tokens" if length == "output_tokens" else "characters"})
     if a.summary["turns"].value > 1 or b.summary["turns"].value > 1: chosen["turns"] = "turns"
+    span = bounds_of(np.concatenate([o.rollouts["reward"].to_numpy() for o in (a, b)])) # of rewards
+    limits = {**({"mean reward": (span[0] - span[1], span[1] - span[0])} if span else {}), **dict.fromkeys(("solve rate", "signal", "truncated"), (-1., 1.))}
     for column, name in chosen.items():
         x, y = both[column].to_numpy(), both[f"{column}_b"].to_numpy()
-        rows.append((name, float(x.mean()), float(y.mean()), *clustered_mean(y - x, np.ones(len(x))), sign_flip_test(y - x)))
+        found = clustered_mean(y - x, np.ones(len(x)))
+        if found.low is None and len(x) > 1 and name in limits: found = clustered_mean(y - x, np.ones(len(x)), limits[name]) # equal in all tasks that were seen
+        rows.append((name, float(x.mean()), float(y.mean()), *found, sign_flip_test(y - x)))
     quantities = pl.DataFrame(rows, schema=dict(quantity=pl.String, **{k: pl.Float64 for k in ("a", "b", "difference", "low", "high", "p_value")}), orient="row")
     p_values = [fisher_test(n, c, m, d) for n, c, m, d in both.select("n", "c", "n_b", "c_b").rows()] if binary else [None]*len(both)
     tasks = both.select("task", "task_b", pl.col("reward").alias("reward_a"), "reward_b", (pl.col("reward_b") - pl.col("reward")).alias("difference"), pl.col("n").alias("num_rollouts_a"), pl.col("n_b").alias("num_rollouts_b"))
@@ -169,6 +175,9 @@ def compare(
     notes = []
     for name, o, column in (("first", a, "task"), ("second", b, "task_b")):
         if left := o.summary["tasks_with_rollouts"] - len(pairs): notes.append(f"{left:,} tasks of the {name} run are not in the other, and in no figure here")
+    for name, o in (("first", a), ("second", b)):
+        if lost := sum(o.summary["masked"].values()): notes.append(f"{lost:,} rollout{' of the ' + name + ' run is' if lost == 1 else 's of the ' + name + ' run are'} masked, and in no figure here")
+        if cut := o.summary["missing"].get(STILL_WRITTEN): notes.append(f"{name} run: the {cut:,} longest rollouts are missing: they were still being written when it stopped")
     notes += [f"{name} run: {o}" for name, side in (("first", a), ("second", b)) for o in side.notes]
     other = [o for o in differences(a.settings, b.settings) if not o.startswith(("started", "finished", "counts", "seconds", "rollouts_per", "output_tokens", "versions", "verify_in"))] if a.settings and b.settings else []
     return Comparison(names or run_names(a, b), a, b, tasks, quantities, other, notes)

@@ -22,7 +22,7 @@ from .arguments import instance, takes
 from .audit import SEVERITIES, Audit
 from .columns import prompt_of
 from .compare import Comparison, p_text
-from .profile import ANY_TOOL, LENGTH_NAMES, PASSED, STEP_PROMPTS, Profile, percent, short_name
+from .profile import ANY_TOOL, LENGTH_NAMES, PASSED, STEP_PROMPTS, Profile, percent, short_name, least_passed
 from .tables import in_a_line, plain
 
 # %% ../nbs/11_plots.ipynb #a003747d
@@ -158,7 +158,7 @@ def draw_length(
     name = LENGTH_NAMES[column]
     lengths, rewards = rollouts[column], rollouts["reward"]
     if rewards.n_unique() <= 6:
-        passed = rewards >= profile.pass_threshold
+        passed = rewards >= least_passed(profile.pass_threshold)
         few = lengths.max() - lengths.min() < 30
         both = passed.n_unique() == 2
         hue = dict(hue=passed.to_numpy(), hue_order=[False, True], palette=[ORANGE, BLUE], multiple="stack", legend=False) if both else dict(color=BLUE)
@@ -203,8 +203,9 @@ def draw_signal(
     ax.minorticks_off()
     ax.set_ylim(-.04, 1.18); ax.set_yticks([0, .25, .5, .75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     ax.margins(x=.08)
-    ax.legend(loc="lower right", borderaxespad=.2)
-    ax.set(title=f"{s['wasted_groups'][0]:.0f} of a step's {STEP_PROMPTS} groups of {s['signal_size']} are wasted")
+    ax.legend(loc="lower right" if curve["value"].max() > .4 else "upper right", borderaxespad=.2)
+    _, low, high = s["wasted_groups"]
+    ax.set(title=f"{low:.0f} to {high:.0f} of a step's {STEP_PROMPTS} groups of {s['signal_size']} are wasted")
 
 
 def plot_signal(

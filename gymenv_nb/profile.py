@@ -14,7 +14,6 @@ import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from html import escape
 from pathlib import Path
 from textwrap import fill
@@ -24,7 +23,7 @@ import orjson
 import polars as pl
 
 from .arguments import NAME, ROLLOUTS, number, takes
-from .columns import CALL_OUTCOMES, RunColumns, read_run, row_at
+from .columns import CALL_OUTCOMES, STILL_WRITTEN, RunColumns, read_run, row_at
 from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of, patch
 from .estimates import (
     Interval, Prior, avg_at_k, bounds_of, chance_of_signal, clustered_correlation, clustered_difference, clustered_mean, fitted_prior, majority_curve, mean_advantages, pass_at_k_curve,
@@ -360,11 +359,14 @@ def ends(
 def headline(self: Profile) -> list: # (name, value, remark), texts
     "The headline numbers in words."
     s, avg = self.summary, self.summary["avg_at_k"]
-    between = partial(ends, tasks=s["tasks_with_rollouts"])
-    rows = [("mean reward", f"{s['mean_reward'].value:.3f}", between(s["mean_reward"]) + ", tasks being the units")]
+    cut = s["missing"].get(STILL_WRITTEN, 0)
+    lacking = f"; the {cut:,} longest are missing" if cut > 1 else "; the longest is missing" if cut else ""
+    def between(found, *shown): return ends(found, *shown, tasks=s["tasks_with_rollouts"]) + lacking
+    rows = [("mean reward", f"{s['mean_reward'].value:.3f}", between(s["mean_reward"]) + (", tasks being the units" if s["mean_reward"].low is not None else ""))]
     if s["missing"]:
         lost = s["expected_num_rollouts"] - s["num_rollouts"]
         rows.append(("missing", percent(lost / s["expected_num_rollouts"]), f"{lost:,} of {s['expected_num_rollouts']:,} rollouts, in no other figure here: " + ", ".join(f"{name} {n:,}" for name, n in s["missing"].items())))
+        if cut: rows.append(("", "", "what was still being written when the run stopped takes longer than what is there: lengths are larger, and rewards may be others"))
     if lost := sum(s["masked"].values()):
         kinds = ", ".join(f"{plain(name, 40)} {n:,}" for name, n in s["masked"].items())
         rows.append(("masked", percent(lost/(lost + s["num_rollouts"])), f"{lost:,} of {lost + s['num_rollouts']:,} rewards measure nothing, and are in no other figure here: {kinds}"))
@@ -409,7 +411,8 @@ def title(self: Profile) -> str: # e.g. "addition: 32 tasks, 16 rollouts each"
     s = self.summary
     name = self.settings.get("environment") or ", ".join(self.rollouts["agent"].drop_nulls().unique().sort()) or self.path.stem
     plural = "" if s["num_tasks"] == 1 else "s"
-    return f"{name}: {s['num_tasks']:,} task{plural}, " + (f"{s['num_repeats']:,} rollout{'' if s['num_repeats'] == 1 else 's'} each" if s["num_rollouts"] == s["num_tasks"] * s["num_repeats"] else f"{s['num_rollouts']:,} rollouts")
+    masked = f", {n:,} masked" if (n := sum(s["masked"].values())) else ""
+    return f"{name}: {s['num_tasks']:,} task{plural}, " + (f"{s['num_repeats']:,} rollout{'' if s['num_repeats'] == 1 else 's'} each" if s["num_rollouts"] == s["num_tasks"] * s["num_repeats"] else f"{s['num_rollouts']:,} rollouts") + (f", without the {cut:,} longest" if (cut := s["missing"].get(STILL_WRITTEN, 0)) > 1 else ", without the longest" if cut else "") + masked
 
 
 @patch
