@@ -322,12 +322,8 @@ def profile(
     """The reward profile of a run. Without materialized inputs beside the rollouts, nothing counts as missing. What cannot be read is named in `notes` and in no figure.
     Raises `GymenvError` when there is no rollout to be read, when one stands there twice with different rewards, or belongs to another run."""
     if isinstance(run, (list, tuple)):
-        for i, row in enumerate(run):
-            if not isinstance(row, dict): raise GymenvError(f"row {i} is {row!r:.60}, a {type(row).__name__}, not a rollout row (a dict). Give the rows of a run, or its folder.")
         run, rows = Path(tempfile.mkdtemp())/"rollouts.jsonl", run
         run.write_bytes(b"".join(map(line_of, rows)))
-    if isinstance(pass_threshold, bool) or not isinstance(pass_threshold, (int, float)) or not math.isfinite(pass_threshold):
-        raise GymenvError(f"pass_threshold={pass_threshold!r}: it is the least reward that counts as passed, a number.")
     columns = read_run(run)
     answers = answers_of(columns, answer_key)
     rollouts = columns.rollouts.with_columns(outcome=outcomes_of(columns, answers, pass_threshold))

@@ -46,6 +46,7 @@ from .contract import ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, 
 from .engine import NotFinite
 from .environment import Environment, load_environment
 from .estimates import Interval, clustered_mean, independent_difference
+from .metrics import measured
 from .plots import PAGE_HEAD, PAGE_PLOTS, PAGE_TABLES, between, figure, flat_settings, plot_training, png, training_drawings, visible
 from .policy import TransformersPolicy, as_request, load_tokenizer, model_folder, policy as policy_named
 from .profile import percent, profile
@@ -417,11 +418,14 @@ def sampling(
 
 # %% ../nbs/13_train.ipynb #ca1d1b27
 def dealt(
-    rewards: list, # of a step; None where a rollout failed
+    rewards: list, # of a step; None where a rollout failed, or is masked
     seed: int,
 ) -> list:
-    "The same rewards in another order."
-    return [rewards[i] for i in np.random.default_rng(seed).permutation(len(rewards))]
+    "The same rewards in another order; a rollout that has none gets none."
+    places = [i for i, o in enumerate(rewards) if o is not None]
+    mixed = list(rewards)
+    for i, j in zip(places, np.random.default_rng(seed).permutation(len(places))): mixed[i] = rewards[places[j]]
+    return mixed
 
 # %% ../nbs/13_train.ipynb #be3d3a73
 SMALL = 50_000_000 # parameters below which a model is trained on one core, several trainings beside each other
@@ -467,17 +471,20 @@ def step_rollouts(
     tasks: Tasks,
     keys: list, # (task index, rollout index) of each rollout
     seed: int, # of the step
-) -> tuple: # (rewards, None where a rollout failed; chains of each rollout; the last failure, or None)
-    "Rollouts of a step. Raises `GymenvError` when every rollout fails."
+) -> tuple: # (rewards, None where a rollout failed or is masked, so that it has no advantage; chains of each rollout; the last failure, or None)
+    "Rollouts of a step. Raises `GymenvError` when none is measured."
     agent = {"name": f"{env.name}_{env.agent}"}
     rows = [{**tasks[t], "agent_ref": agent, TASK_INDEX_KEY_NAME: t, ROLLOUT_INDEX_KEY_NAME: r} for t, r in keys]
     work, rewards, failed = Collection(None, env, policy, seed, 60., policy.concurrency, None), {}, None
+    masked = []
     for found in work.generate(rows):
         for o in found:
             if isinstance(o, str): continue
             key, _, result = o
             if isinstance(result, RolloutFailure): failed = result
-            else: rewards[key] = result["reward"]
+            elif measured(result): rewards[key] = result["reward"]
+            else: masked.append(result.get("failure_kind") or "no kind given")
+    if not rewards and masked: raise GymenvError(f"no rollout is measured: {len(masked)} of {len(keys)} are masked (the last one: {masked[-1]}), so there is nothing to learn from" + (f"; the last failure: {failed}" if failed else ""))
     if not rewards: raise GymenvError(f"every rollout failed; the last one: {failed}")
     return [rewards.get(k) for k in keys], [chains_of(policy.turns(seed, k)) for k in keys], failed
 
@@ -491,13 +498,15 @@ def step_facts(
     "What is to be seen in a step's rollouts."
     groups, answers, lengths = {}, {}, []
     for (task, _), reward, pieces in zip(keys, rewards, chains):
-        if reward is not None: groups.setdefault(task, []).append(reward)
+        if reward is None: continue
+        groups.setdefault(task, []).append(reward)
         if pieces: answers.setdefault(task, []).append(tuple(pieces[-1].answer))
         lengths.append(sum(sum(o.drawn) for o in pieces))
     values = list(groups.values())
     mean = clustered_mean([sum(o) for o in values], [len(o) for o in values], bounded=all(0 <= o <= 1 for group in values for o in group))
     signal = clustered_mean([float(min(o) < max(o)) for o in values], np.ones(len(values)), bounded=True)
     common = Counter(o for group in answers.values() for o in set(group)).most_common(1)
+    chains = [pieces for pieces, reward in zip(chains, rewards) if reward is not None]
     cut = [not pieces or pieces[-1].answer[-1] not in ended for pieces in chains]
     return dict(reward=mean.value, reward_low=mean.low, reward_high=mean.high, signal=signal.value, signal_low=signal.low, signal_high=signal.high, length=float(np.mean(lengths)), truncated=float(np.mean(cut)),
                 distinct=float(np.mean([len(set(o))/len(o) for o in answers.values()])) if answers else 0., common=common[0][1]/len(answers) if common else 0., failed=sum(r is None for r in rewards), turns=float(np.mean([len(o) for o in chains])))
