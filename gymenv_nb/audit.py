@@ -4,25 +4,25 @@
 
 # %% auto #0
 __all__ = ['MOST_MEMORY', 'ROW_KEYS', 'REFERENCE', 'MOST_LEAVES', 'CODE', 'CALLS', 'SEVERITIES', 'ATTACKS', 'WRONG', 'TAMPERING',
-           'HOSTILE', 'LONG', 'STYLES', 'SELDOM', 'LAWFUL', 'TESTS', 'JUDGES', 'SUSPECT', 'Try', 'said_in', 'message',
-           'thought', 'called', 'response_with', 'Outcome', 'failure_of', 'outcome_of', 'resident', 'OneHost', 'Bench',
-           'on_a_loop', 'witness_names', 'run_test_cells', 'Sample', 'session_sample', 'test_samples', 'in_a_copy',
-           'rollout_sample', 'run_samples', 'asked_items', 'folder_samples', 'leaves', 'value_at', 'text_at', 'Form',
-           'place_of', 'form_around', 'form_of', 'forms_in', 'NotHere', 'Case', 'items_of', 'value_of', 'functions_in',
-           'same_answer', 'Subject', 'shape_of', 'reference_paths', 'calls_in', 'case_of', 'find_cases', 'Attack',
-           'attack', 'attack_of', 'tries_of', 'alone_and_after_calls', 'empty', 'whitespace', 'refusal', 'echo',
-           'form_without_answer', 'placeholder', 'prompt_as_answer', 'stranger', 'near_number', 'padded',
-           'part_of_answer', 'denied', 'several_in_one', 'every_choice', 'taken_back', 'among_many', 'without_form',
-           'code_without_form', 'thinking_only', 'needs_calls', 'claimed_calls', 'changed_calls', 'changed_value',
-           'output_as_answer', 'numbers_in', 'output_only', 'state_ignored', 'broken_calls', 'spoiled', 'code_case',
-           'wrong_code', 'first_arguments', 'constant_code', 'tampering_code', 'endless_code', 'hostile_text',
-           'very_long', 'labels_in', 'injection', 'judge_names', 'Heard', 'with_judges', 'right_answer',
-           'white_space_around', 'thinking_before', 'prose_before', 'calls_before', 'separators', 'ways_to_write',
-           'Finding', 'arguments_of', 'Check', 'Work', 'shortest', 'weigh', 'attack_cases', 'law', 'laws_of_outcomes',
-           'lawful_tries', 'differing', 'repeat_law', 'interleaved', 'sessions_law', 'home_of_server', 'server_at',
-           'on_another_day', 'replay', 'fresh_rewards', 'fresh_law', 'text_law', 'malformed', 'malformed_law',
-           'judge_law', 'hear_judge', 'shown_reference', 'stands_in', 'data_checks', 'other_tasks', 'rollout_search',
-           'unsolved', 'Audit', 'sample_run', 'audit']
+           'HOSTILE', 'LONG', 'STYLES', 'SELDOM', 'LAWFUL', 'LEAST_TEXTS', 'TESTS', 'JUDGES', 'SUSPECT', 'within',
+           'Try', 'said_in', 'message', 'thought', 'called', 'response_with', 'Outcome', 'failure_of', 'outcome_of',
+           'resident', 'OneHost', 'Bench', 'on_a_loop', 'witness_names', 'run_test_cells', 'Sample', 'session_sample',
+           'test_samples', 'in_a_copy', 'rollout_sample', 'run_samples', 'asked_items', 'folder_samples', 'leaves',
+           'value_at', 'text_at', 'Form', 'place_of', 'form_around', 'form_of', 'forms_in', 'NotHere', 'Case',
+           'items_of', 'value_of', 'functions_in', 'same_answer', 'Subject', 'shape_of', 'reference_paths', 'calls_in',
+           'case_of', 'find_cases', 'Attack', 'attack', 'attack_of', 'tries_of', 'alone_and_after_calls', 'empty',
+           'whitespace', 'refusal', 'echo', 'form_without_answer', 'placeholder', 'prompt_as_answer', 'stranger',
+           'near_number', 'padded', 'part_of_answer', 'denied', 'several_in_one', 'every_choice', 'taken_back',
+           'among_many', 'without_form', 'code_without_form', 'thinking_only', 'needs_calls', 'claimed_calls',
+           'changed_calls', 'changed_value', 'output_as_answer', 'numbers_in', 'output_only', 'state_ignored',
+           'broken_calls', 'spoiled', 'code_case', 'wrong_code', 'first_arguments', 'constant_code', 'tampering_code',
+           'endless_code', 'hostile_text', 'very_long', 'labels_in', 'injection', 'judge_names', 'Heard', 'with_judges',
+           'right_answer', 'white_space_around', 'thinking_before', 'prose_before', 'calls_before', 'separators',
+           'ways_to_write', 'Finding', 'arguments_of', 'Check', 'Work', 'shortest', 'weigh', 'attack_cases', 'law',
+           'laws_of_outcomes', 'lawful_tries', 'confirm_timeouts', 'differing', 'repeat_law', 'interleaved',
+           'sessions_law', 'home_of_server', 'server_at', 'on_another_day', 'replay', 'fresh_rewards', 'fresh_law',
+           'text_law', 'malformed', 'malformed_law', 'judge_law', 'hear_judge', 'shown_reference', 'stands_in',
+           'data_checks', 'other_tasks', 'rollout_search', 'unsolved', 'Audit', 'twice', 'sample_run', 'audit']
 
 # %% ../nbs/10_audit.ipynb #bb594239
 import ast
@@ -37,6 +37,7 @@ import random
 import re
 import select
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -59,11 +60,29 @@ from .contract import AGENT_REF_KEY_NAME, RESPONSES_CREATE_PARAMS_KEY_NAME, Gyme
 from .environment import Environment, environment_in, load_environment, notebook_cells, notebook_module
 from .grading import parse_number
 from .gymnasium import has_steps, play_episode
-from .hosts import HostLost, Hosts, Zygote, cores, host_kind
+from .hosts import HostLost, Hosts, Pace, Zygote, cores, host_kind
 from .resources import Reply, Session, call_tool, client_for, error_text, is_own, reward, server_of
 from .rollouts import collect, default_policy, read_lines, recorded
 from .tables import NO_MATH
 from .tasks import Tasks, message_text, prompt_text, task_key
+
+# %% ../nbs/10_audit.ipynb #4fdc8ed4
+async def within(
+    awaited, # a coroutine
+    seconds: float, # of the clock
+    pace: Pace,
+): # what it returns
+    "Wait for something. Raises `asyncio.TimeoutError` when the clock has gone that far."
+    task, end = asyncio.ensure_future(awaited), pace.now() + seconds
+    try:
+        while not task.done():
+            if (left := end - pace.now()) <= 0: raise asyncio.TimeoutError
+            await asyncio.wait((task,), timeout=max(.01, min(left, .5)))
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=1)
 
 # %% ../nbs/10_audit.ipynb #70292ca4
 @dataclass(frozen=True, eq=False)
@@ -110,7 +129,7 @@ class Outcome:
     reward: float | None # None: there was none
     failure: str = "" # raised, reward (no finite number), timeout, ended (its process), tool; late: there was no time to try it
     problem: str = "" # in one line
-    seconds: float = 0.
+    seconds: float = 0. # as `Pace` counts them
 
 
 def failure_of(error: RolloutFailure) -> str:
@@ -124,9 +143,10 @@ async def outcome_of(
     session, # new
     row: dict, # the task
     o: Try,
+    clock=time.perf_counter, # tells seconds
 ) -> Outcome:
     "Verify a try in a session. Raises `HostLost`."
-    start, result, error = time.perf_counter(), None, None
+    start, result, error = clock(), None, None
     try:
         request = TaskRequest(row)
         if has_steps(session.server):
@@ -139,7 +159,7 @@ async def outcome_of(
     except RolloutFailure as e: error = e
     except HostLost: raise
     except Exception as e: error = RolloutFailure("verifier", error_text(e))
-    seconds = time.perf_counter() - start
+    seconds = clock() - start
     if error: return Outcome(None, failure_of(error), f"{error} {error.place}".strip(), seconds)
     return Outcome(float(result["reward"]), seconds=seconds)
 
@@ -168,7 +188,8 @@ class Bench:
         one: bool = False, # one host for all
     ):
         self.hosts, self.places, self.most, self.started = (OneHost if one else Hosts)(server, timeout, kind, zygote=zygote), asyncio.Semaphore(4*cores()), 0, None
-        self.verified, self.until = 0, float("inf") # monotonic time after which nothing new is begun
+        self.verified, self.until = 0, float("inf") # time of `pace` after which nothing new is begun
+        self.timeout, self.kind, self.pace = timeout, kind, Pace(lambda: [getattr(o, "pid", None) for o in self.hosts.alive])
         self.watch = asyncio.create_task(self.look())
 
     async def look(self):
@@ -184,11 +205,11 @@ class Bench:
     async def earned(self, row: dict, o: Try) -> Outcome:
         "Verify a try, on one host after the other."
         async with self.places:
-            if time.monotonic() > self.until: return Outcome(None, "late", "there was no time to try it")
+            if self.pace.now() > self.until: return Outcome(None, "late", "there was no time to try it")
             self.verified += 1
             for _ in range(5):
                 session = self.hosts.session()
-                try: return await outcome_of(session, row, o)
+                try: return await outcome_of(session, row, o, self.pace.now)
                 except HostLost: continue
                 finally: session.close()
         return Outcome(None, "ended", "its process was ended five times, for the fault of others")
@@ -241,10 +262,11 @@ def witness_names(
 async def run_test_cells(
     path: Path, # of a notebook
     names: dict, # that the cells may use; they add theirs
-    seconds: float, # for all of them
+    seconds: float, # for all of them, as `Pace` counts them
 ) -> None:
     "Run what can be run of a notebook's cells that hold assertions; what they need of others is missing, and then they end."
-    last = time.monotonic() + seconds
+    pace = Pace()
+    last = pace.now() + seconds
     for cell in notebook_cells(path):
         if cell.kind != "code" or cell.exported or cell.directives & {"slow", "gpu", "eval", "notest"}: continue
         try: tree = ast.parse(cell.source)
@@ -252,12 +274,12 @@ async def run_test_cells(
         own = [o for o in tree.body if not (isinstance(o, ast.ImportFrom) and (o.module or "").startswith("gymenv_nb"))]
         if not all(isinstance(o, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) for o in own) and not any(isinstance(o, ast.Assert) for o in ast.walk(tree)): continue
         for node in own: # line by line: an assertion that fails is no reason to leave out the next
-            if time.monotonic() > last: return
+            if pace.now() > last: return
             code = compile(ast.Module([node], []), f"{path.name}, cell {cell.number}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             try:
                 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                     value = eval(code, names)
-                    if asyncio.iscoroutine(value): await asyncio.wait_for(value, max(.1, last - time.monotonic()))
+                    if asyncio.iscoroutine(value): await within(value, max(.1, last - pace.now()), pace)
             except Exception: continue
 
 # %% ../nbs/10_audit.ipynb #7f3a5d61
@@ -289,7 +311,7 @@ def session_sample(
 
 def test_samples(
     env: Environment, # its notebook is run
-    seconds: float = 20., # at the most
+    seconds: float = 20., # at the most, as `Pace` counts them
 ) -> list: # of `Sample`
     "What the tests in an environment's notebook try, as far as they come. They run in a copy of this process, which some of their responses may end. Nothing when there is no notebook."
     if not env.notebook or not hasattr(os, "fork"): return []
@@ -301,9 +323,14 @@ def test_samples(
         try: in_a_copy(env, there, seconds)
         finally: os._exit(0)
     os.close(there)
-    seen, modules, last, rest = {}, [], time.monotonic() + seconds + 2, b""
+    seen, modules, pace, rest = {}, [], Pace(lambda: [pid]), b""
+    last = pace.now() + seconds + 2
     try:
-        while select.select([here], [], [], max(0., last - time.monotonic()))[0] and (data := os.read(here, 1 << 16)):
+        while True:
+            if not select.select([here], [], [], .2)[0]:
+                if pace.now() > last: break
+                continue
+            if not (data := os.read(here, 1 << 16)): break
             *lines, rest = (rest + data).split(b"\n")
             for line in map(json.loads, lines):
                 if isinstance(line, dict): modules = line["modules"]
@@ -328,7 +355,9 @@ def in_a_copy(env: Environment, there: int, seconds: float) -> None:
     module = sys.modules[type(env.server).__module__]
     names = {**{k: v for k, v in vars(module).items() if not k.startswith("__")}, **witness_names(tell), "__name__": "audit"}
     thread = threading.Thread(target=lambda: asyncio.run(run_test_cells(env.notebook, names, seconds)), daemon=True) # the copy's first thread stands in the middle of something
-    thread.start(); thread.join(seconds + 1)
+    thread.start()
+    pace = Pace()
+    while thread.is_alive() and pace.now() < seconds + 1: thread.join(.2)
     os.write(there, (json.dumps(dict(modules=[o for o in sys.modules if o not in before and o.split(".")[0] not in ("pytest", "_pytest", "__main__")])) + "\n").encode())
 
 # %% ../nbs/10_audit.ipynb #78e8fc10
@@ -1228,7 +1257,7 @@ class Check:
     about: str
     tried: int = 0
     wrong: int = 0
-    status: str = "ok" # or found, not made, crashed, told
+    status: str = "ok" # or found, not made, not finished, crashed, told
     note: str = "" # why it was not made, or what else there is to say
     seconds: float = 0.
 
@@ -1264,10 +1293,13 @@ def weigh(
     note: str = "",
 ) -> None:
     "What an attack's outcomes say; failures are for the laws."
-    found = [o for o in found if o[2].failure != "late"]
+    wanted, found = len(found), [o for o in found if o[2].failure != "late"]
     subject, line, seen = work.subject, work.subject.line, [o for o in found if o[2].reward is not None]
     check = Check(a.name, a.kind, a.about, len(found), note=note)
     work.checks.append(check)
+    if not found:
+        check.status, check.note = "not finished", f"there was no time for its {wanted} responses"
+        return
     work.results += [(a.name, a.kind, *o) for o in found]
     if a.kind == "style": check.status = "told"; return
     wrong = [o for o in seen if (o[2].reward >= line if a.kind == "unpaid" else o[2].reward < line)]
@@ -1286,13 +1318,14 @@ def weigh(
 async def attack_cases(
     work: Work,
     attacks: list, # of `Attack`
-    until: float, # monotonic time at which no further case is begun
+    until: float, # time of the bench's `pace` at which no further case is begun
 ) -> None:
-    "All attacks, case by case."
+    "All attacks, case by case. Of the first case, what there was no time for is tried once more."
     subject, found, reasons, crashes, cases = work.subject, {a.name: [] for a in attacks}, {}, {}, 0
-    subject.bench.until = until
+    bench, begun = subject.bench, subject.bench.pace.now()
+    bench.until = until
     for number, case in enumerate(subject.cases):
-        if number and time.monotonic() > until: break
+        if number and bench.pace.now() > until: break
         cases += 1
         pairs = []
         for a in attacks:
@@ -1301,7 +1334,13 @@ async def attack_cases(
             try: pairs += [(a, o) for o in tries_of(a.build(subject, case), case)]
             except NotHere as e: reasons.setdefault(a.name, str(e))
             except Exception as e: crashes[a.name] = error_text(e)
-        for (a, o), outcome in zip(pairs, await subject.bench.all_earned([(case.row, o) for _, o in pairs])): found[a.name].append((case, o, outcome))
+        outcomes = await bench.all_earned([(case.row, o) for _, o in pairs])
+        late = [i for i, o in enumerate(outcomes) if o.failure == "late"] if not number else []
+        if late:
+            bench.until = bench.pace.now() + 2*max(1., until - begun)
+            for i, again in zip(late, await bench.all_earned([(case.row, pairs[i][1]) for i in late])): outcomes[i] = again
+            bench.until = until
+        for (a, o), outcome in zip(pairs, outcomes): found[a.name].append((case, o, outcome))
     late = sum(o[2].failure == "late" for tries in found.values() for o in tries)
     if late: subject.notes.append(f"for {late} responses there was no time")
     if cases < len(subject.cases): subject.notes.append(f"{cases} of {len(subject.cases)} tasks were attacked in the time given")
@@ -1369,6 +1408,24 @@ def lawful_tries(
     return found[:most]
 
 
+async def confirm_timeouts(
+    work: Work,
+    server, # a resources server
+    seconds: float, # for each call: more than before
+) -> None:
+    "A call that took too long because others needed the machine is no fault of the verifier. The shortest tries that took too long are tried alone, with more time; when one comes to an end, so are the others."
+    at = [i for i, o in enumerate(work.results) if o[4].failure == "timeout"]
+    if not at: return
+    at.sort(key=lambda i: work.results[i][3].size())
+    bench = Bench(server, seconds, work.subject.bench.kind, None)
+    try:
+        for some in (at[:1], at[1:]):
+            outcomes = await bench.all_earned([(work.results[i][2].row, work.results[i][3]) for i in some])
+            for i, outcome in zip(some, outcomes): work.results[i] = (*work.results[i][:4], outcome)
+            if any(o.failure == "timeout" for o in outcomes): return
+    finally: bench.close()
+
+
 def differing(work: Work, name: str, severity: str, how: str, tries: list, rewards: list) -> int:
     "Findings where rewards are not what they were."
     wrong = [(case, o, before, now) for (case, o, before), now in zip(tries, rewards) if now is None or abs(now - before) > 1e-9]
@@ -1382,7 +1439,7 @@ async def repeat_law(work: Work, tries: list, seconds: float) -> None:
     "Ten times, several at once."
     name, about = "same again", "The same request earns the same reward, ten times, several at once."
     if not tries: return law(work, name, about, 0, note="nothing was rewarded", status="not made")
-    slow = sum(o.seconds for *_, o in work.results)/len(work.results)/cores()
+    slow = sum(o.seconds for *_, o in work.results)/max(1, len(work.results))/cores()
     some = tries[:max(3, min(len(tries), int(seconds/10/max(slow, 1e-4))))]
     rewards, found = [[] for _ in some], []
     for times in (4, 3, 3):
@@ -1493,14 +1550,13 @@ def replay(
 
 
 async def fresh_rewards(home: dict, tries: list, hash_seed: int, seconds: float) -> list: # two lists of rewards
-    "The rewards that a new process gives. Raises `NotHere` when it does not."
+    "The rewards that a new process gives. Raises `NotHere` when it does not, and `asyncio.TimeoutError` when it takes longer, as `Pace` counts seconds."
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)/"tries.json"
         path.write_text(json.dumps(dict(home=home, tries=[(case.row, o.turns, o.calls) for case, o, _ in tries])))
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", "import sys; from gymenv_nb.audit import replay; replay(sys.argv[1])", str(path), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             start_new_session=True, env={**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(o or "." for o in sys.path)})
-        try: _, said = await asyncio.wait_for(process.communicate(), seconds)
-        except asyncio.TimeoutError: raise NotHere(f"a new process took over {seconds:g} s") from None
+        try: _, said = await within(process.communicate(), seconds, Pace(lambda: [process.pid]))
         finally:
             with contextlib.suppress(ProcessLookupError): os.killpg(process.pid, signal.SIGKILL)
             with contextlib.suppress(asyncio.CancelledError): await process.wait()
@@ -1528,33 +1584,45 @@ async def fresh_law(work: Work, tries: list, seconds: float) -> None:
     for (name, about, _), n in zip(checks, wrong): law(work, name, about, 2*len(tries), n)
 
 # %% ../nbs/10_audit.ipynb #e86bacbe
-async def text_law(work: Work, seconds: float) -> None:
+LEAST_TEXTS = 20 # that are tried whatever time it takes
+
+
+async def text_law(
+    work: Work,
+    seconds: float, # for all but the first, as `Pace` counts them
+) -> None:
     "Texts made by hypothesis, alone and in the form."
     name, about = "any text", "No text raises, and none is paid by chance (hypothesis)."
     from hypothesis import HealthCheck, Phase, given, settings, strategies as st # when first used: it takes 0.2 s
     subject, loop, last = work.subject, asyncio.get_running_loop(), {}
     case = max(subject.cases, key=lambda o: len(o.answers[0]) if o.answers else 0)
-    slow = sum(o.seconds for *_, o in work.results)/max(1, len(work.results))
+    times = [o.seconds for *_, o in work.results]
+    examples = 20 if statistics.median(times or [0.]) > .05 else 100
     texts = st.one_of(st.text(max_size=60), st.text("0123456789.,-+eE/%$^_ xX{}()\\<>[]\n", max_size=20))
-    end, count = time.monotonic() + seconds, [0]
-    @settings(max_examples=20 if slow > .02 else 100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink))
+    pace, count, skipped = subject.bench.pace, 0, 0
+    end, until, subject.bench.until = pace.now() + seconds, subject.bench.until, float("inf")
+    @settings(max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink))
     @given(texts, st.booleans())
     def holds(text, alone):
+        nonlocal count, skipped
         form = Form() if alone else case.form
-        if time.monotonic() > end or any(same_answer(text, o) or o in text for o in case.answers): return
-        count[0] += 1
+        if any(same_answer(text, o) or o in text for o in case.answers): return
+        if count >= LEAST_TEXTS and pace.now() > end:
+            skipped += not last
+            return
+        count += 1
         o = case.text(form.fill(text))
         outcome = asyncio.run_coroutine_threadsafe(subject.bench.earned(case.row, o), loop).result()
-        if outcome.failure == "late": return
         if outcome.failure or outcome.reward >= subject.line: last.update(o=o, outcome=outcome); raise AssertionError
     def run():
         with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(AssertionError, BaseExceptionGroup): holds()
     try: await asyncio.to_thread(run)
-    except Exception as e: return law(work, name, about, count[0], note=error_text(e), status="crashed")
+    except Exception as e: return law(work, name, about, count, note=error_text(e), status="crashed")
+    finally: subject.bench.until = until
     if last:
         o, outcome = last["o"], last["outcome"]
         work.find(name, "medium" if outcome.failure else "high", outcome.problem[:300] if outcome.failure else f"a text made at random is paid {outcome.reward:g}", case.row, o, outcome.reward, "" if outcome.failure else f"< {subject.line:g}")
-    law(work, name, about, count[0], bool(last))
+    law(work, name, about, count, bool(last), note=f"there was no time for {skipped} more" if skipped else "")
 
 # %% ../nbs/10_audit.ipynb #23e039aa
 TESTS = re.compile(REFERENCE.pattern + "|(?:^|_)(?:tests|cases)$", re.I)
@@ -1606,7 +1674,11 @@ async def malformed_law(work: Work) -> None:
 JUDGES = {"says nothing": "", "talks nonsense": "I like numbers.", "answers with an error": 500, "is not allowed": 401}
 
 
-async def judge_law(work: Work, timeout: float, until: float) -> None:
+async def judge_law(
+    work: Work,
+    timeout: float, # seconds of a call
+    seconds: float, # for all of it, as `Pace` counts them
+) -> None:
     "Judges that are of no use."
     subject, name, about = work.subject, "useless judges", "A judge that says nothing, nonsense, or cannot be reached pays no wrong answer."
     names = judge_names(subject.env.server)
@@ -1617,7 +1689,7 @@ async def judge_law(work: Work, timeout: float, until: float) -> None:
     paid, tried = [], 0
     for what, said in JUDGES.items():
         bench = Bench(with_judges(subject.env.server, {o: Heard(answer=said) for o in names}), timeout, "threads", None)
-        bench.until = until
+        bench.until = seconds/len(JUDGES)
         try: found = await bench.all_earned([(case.row, o) for case, o in tries])
         finally: bench.close()
         tried += sum(o.failure != "late" for o in found)
@@ -1625,7 +1697,8 @@ async def judge_law(work: Work, timeout: float, until: float) -> None:
     if paid:
         what, case, o, outcome = paid[0]
         work.find(name, "high", f"a judge that {what}: paid {outcome.reward:g}", case.row, o, outcome.reward, "", len(paid), tried)
-    law(work, name, about, tried, len(paid))
+    late = len(JUDGES)*len(tries) - tried
+    law(work, name, about, tried, len(paid), note=f"there was no time for {late} more" if late else "", status="not finished" if late and not paid else None)
 
 
 async def hear_judge(subject: Subject) -> list: # of labels
@@ -1635,7 +1708,7 @@ async def hear_judge(subject: Subject) -> list: # of labels
     if not names or case is None: return []
     servers = getattr(subject.env.server.server_client, "servers", {})
     judges = {o: Heard(other=servers.get(o), answer="") for o in names}
-    with contextlib.suppress(HostLost, asyncio.TimeoutError): await asyncio.wait_for(outcome_of(Session(with_judges(subject.env.server, judges)), case.row, case.says()), 10)
+    with contextlib.suppress(HostLost, asyncio.TimeoutError): await within(outcome_of(Session(with_judges(subject.env.server, judges)), case.row, case.says()), 10, subject.bench.pace)
     return labels_in("\n".join(o for judge in judges.values() for o in judge.prompts[:2]))
 
 # %% ../nbs/10_audit.ipynb #2146aa75
@@ -1742,7 +1815,7 @@ def unsolved(work: Work, samples: list) -> None:
 # %% ../nbs/10_audit.ipynb #ca6dc8db
 @dataclass(repr=False)
 class Audit:
-    "What an audit found. True when that is nothing."
+    "What an audit found. True when that is nothing, and every check came to its end."
     environment: str
     findings: list # of `Finding`, the worst first
     checks: list # of `Check`
@@ -1754,7 +1827,10 @@ class Audit:
     line: float # reward from which on a response counts as paid
     forms: list # how right answers read, one for each form that is used
 
-    def __bool__(self): return not self.findings
+    @property
+    def unfinished(self) -> list: return [o for o in self.checks if o.status == "not finished"]
+
+    def __bool__(self): return not self.findings and not self.unfinished
 
     @property
     def table(self) -> pl.DataFrame: # check, kind, status, tried, wrong, note
@@ -1776,16 +1852,17 @@ class Audit:
         "The audit in a sentence."
         counts = Counter(o.severity for o in self.findings)
         what = ", ".join(f"{counts[o]} {o}" for o in SEVERITIES if counts[o])
-        made = [o for o in self.checks if o.status not in ("not made", "crashed")]
-        return f"{self.environment}: {f'{len(self.findings)} findings ({what})' if self.findings else 'nothing found'} in {len(made)} checks with {self.verifications:,} verifications, {self.seconds:.0f} s"
+        made = [o for o in self.checks if o.status not in ("not made", "not finished", "crashed")]
+        left = f", {len(self.unfinished)} not finished" if self.unfinished else ""
+        return f"{self.environment}: {f'{len(self.findings)} findings ({what})' if self.findings else 'nothing found'} in {len(made)} checks{left} with {self.verifications:,} verifications, {self.seconds:.0f} s"
 
     def __repr__(self):
         lines = [self.verdict(), *(o.line() for o in self.findings)]
-        for status, word in (("not made", "not made"), ("crashed", "crashed")):
+        for status in ("not finished", "not made", "crashed"):
             reasons = {}
             for o in self.checks:
                 if o.status == status: reasons.setdefault(o.note, []).append(o.name)
-            lines += [f"{word}: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+            lines += [f"{status}: {', '.join(names)}: {reason}" for reason, names in reasons.items()]
         if self.forms: lines.append("right answers read: " + "; ".join(map(repr, self.forms[:3])))
         if self.ways: lines.append("paid as written: " + ", ".join(f"{k} {'yes' if p == n else 'no' if not p else f'{p} of {n}'}" for k, (p, n) in self.ways.items()))
         return "\n".join([*lines, *(f"note: {o}" for o in self.notes)])
@@ -1813,6 +1890,24 @@ class Audit:
         return found
 
 # %% ../nbs/10_audit.ipynb #138fbeb7
+async def twice(
+    work: Work,
+    pace: Pace,
+    names: tuple, # of the laws
+    run_law, # called with seconds, returns a coroutine
+    seconds: float, # for the first time, as `Pace` counts them
+) -> None:
+    "Try laws, with a limit."
+    bench = work.subject.bench
+    for limit in (seconds, 3*seconds):
+        bench.until = float("inf")
+        try: return await within(run_law(limit), limit, pace)
+        except asyncio.TimeoutError:
+            work.checks[:] = [o for o in work.checks if o.name not in names]
+            work.findings[:] = [o for o in work.findings if o.check not in names]
+    for name in names: law(work, name, "A law.", 0, note=f"no end within {3*seconds:.0f} s", status="not finished")
+
+# %% ../nbs/10_audit.ipynb #f916a1f7
 def sample_run(env: Environment, policy, num_tasks: int, seed: int, timeout: float, verify_in: str | None) -> tuple: # (samples, rows, note)
     "A short collection."
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -1835,12 +1930,12 @@ def audit(
     attacks=(), # the user's own: functions of (subject, case) that return responses that must not be paid, or `Attack`s
     reward_range: tuple = (0., 1.), # the least and the highest reward that are meant
     timeout: float = 10., # seconds for each call of the server
-    seconds: float = 60., # for all of it, about
+    seconds: float = 60., # for all of it, about; what the processes wait for a processor does not count
     seed: int = 0, # of the tasks
     verify_in: str | None = None, # where the server's code runs, as for `collect`
 ) -> Audit:
     "Attack a verifier. Raises `GymenvError` when the environment has no tasks, or an attack no docstring."
-    start = time.monotonic()
+    start, own = time.monotonic(), Pace()
     env = load_environment(env)
     chosen = [*ATTACKS.values(), *map(attack_of, attacks)]
     tasks = env.make_tasks(seed=seed)
@@ -1854,6 +1949,7 @@ def audit(
     kind, _ = host_kind(env.server, verify_in)
     some = [tasks[round(i*(len(tasks) - 1)/max(1, num_tasks - 1))] for i in range(min(num_tasks, len(tasks)))] if len(tasks) > num_tasks else list(tasks.rows)
     zygotes = [Zygote(env.server) if kind == "processes" else None for _ in range(2)] # made here, while few threads run
+    before = own.now()
 
     async def main():
         bench = Bench(env.server, timeout, kind, zygotes[0])
@@ -1861,8 +1957,9 @@ def audit(
         subject = Subject(env, bench, some, samples + known)
         work = Work(subject, tuple(reward_range))
         try:
-            begun = time.monotonic()
-            given = max(.5*seconds, start + seconds - begun)
+            pace = bench.pace
+            begun = pace.now()
+            given = max(.5*seconds, seconds - before)
             bench.until = begun + .35*given
             await find_cases(subject, num_tasks)
             if not any(o.answers for o in subject.cases): # a verdict may hang on the moment
@@ -1871,14 +1968,15 @@ def audit(
                 await find_cases(subject, num_tasks)
             subject.labels = await hear_judge(subject)
             await attack_cases(work, chosen, begun + .65*given)
+            await confirm_timeouts(work, env.server, 3*timeout)
             tries, end = lawful_tries(work), begun + given
-            bench.until = one.until = end
-            left = lambda: max(10., end - time.monotonic())
-            async def restarted_and_any_text(): await asyncio.gather(fresh_law(work, tries, left()), text_law(work, .12*seconds))
-            for name, run_law in (("malformed requests", lambda: malformed_law(work)), ("same again", lambda: repeat_law(work, tries, .12*seconds)), ("sessions apart", lambda: sessions_law(work, one, tries)), ("after a restart, any text", restarted_and_any_text),
-                                  ("useless judges", lambda: judge_law(work, timeout, end))):
-                try: await asyncio.wait_for(run_law(), left())
-                except asyncio.TimeoutError: law(work, name, "A law.", 0, note="there was no time", status="not made")
+            left = lambda: max(10., end - pace.now())
+            async def in_time(names, run_law): await twice(work, pace, names, run_law, left())
+            await in_time(("malformed requests", "empty reference"), lambda limit: malformed_law(work))
+            await in_time(("same again",), lambda limit: repeat_law(work, tries, .12*seconds))
+            await in_time(("sessions apart",), lambda limit: sessions_law(work, one, tries))
+            await asyncio.gather(in_time(("after a restart", "on another day"), lambda limit: fresh_law(work, tries, limit)), in_time(("any text",), lambda limit: text_law(work, .12*seconds)))
+            await in_time(("useless judges",), lambda limit: judge_law(work, timeout, limit))
         finally:
             work.subject.verified = bench.verified + one.verified
             bench.close(); one.close()

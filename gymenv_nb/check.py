@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PASS', 'FAIL', 'TO_DO', 'STEPS', 'REQUIRED', 'LEAVE_OUT', 'PLACEHOLDERS', 'NO_PYTEST', 'MEANINGFUL', 'TASKS',
-           'REPEATS', 'STAND_IN', 'JOBS_OF', 'Row', 'row', 'rows_in', 'own_files', 'file_rows', 'task_rows',
-           'without_code', 'placeholders', 'text_of', 'readme_section', 'readme_rows', 'requirement_lines',
+           'REPEATS', 'STAND_IN', 'JOBS_OF', 'Row', 'row', 'rows_in', 'own_files', 'file_rows', 'path_rows',
+           'task_rows', 'without_code', 'placeholders', 'text_of', 'readme_section', 'readme_rows', 'requirement_lines',
            'is_nemo_gym', 'requirement_rows', 'source_rows', 'server_rows', 'test_rows', 'example_rows', 'stand_in',
            'for_real', 'data_rows', 'profile_rows', 'mode_arms', 'training_rows', 'data_marks', 'signed_off',
            'review_rows', 'Check', 'checked', 'check']
@@ -26,7 +26,7 @@ from .arguments import PATH, SECONDS, several, takes, whole
 from .compare import compare
 from .contract import DOMAINS, GymenvError
 from .environment import LICENSES
-from .evidence import EVIDENCE, PULL_REQUEST, Kept, code_hash, folder_facts, kept, server_folder
+from .evidence import EVIDENCE, PULL_REQUEST, Kept, code_hash, folder_facts, kept, machine_lines, server_folder, without_paths
 from .export import CACHES, MANIFEST, NUM_EXAMPLES, file_hash, tidy
 from .profile import profile
 from .tables import html_table, line_width, plain, text_table
@@ -86,6 +86,14 @@ def file_rows(folder: Path) -> list:
     gone = [o for o in written if not now[o] and not o.startswith("data/train") and not o.startswith("data/validation")]
     wrong = "; ".join([*([f"changed since the export: {', '.join(changed)}"] if changed else []), *([f"gone since the export: {', '.join(gone)}"] if gone else [])])
     return [*found, row(2, "as exported", wrong, f"{len(written)} files are as {MANIFEST} has them", "change the notebook, not the folder; move the files away and export again")]
+
+
+def path_rows(folder: Path) -> list:
+    "Whether a file holds a path or a name of the machine that it was made on."
+    found = machine_lines(folder)
+    shown = "; ".join(f"{name}, line {line}: {what}" for name, line, what, _ in found[:3]) + (f"; and {len(found) - 3} more files" if len(found) > 3 else "")
+    mend = f"take it out of the notebook, its tasks or its outputs, and export again; for {EVIDENCE}/ and {PULL_REQUEST}: gymenv pr FOLDER --run DIR --training DIR"
+    return [row(2, "no paths of a machine", shown, "no file holds a path or a name of this machine", mend, FAIL if any(here for *_, here in found) else TO_DO)]
 
 
 
@@ -213,6 +221,8 @@ def test_rows(folder: Path, facts: dict, kept: Kept) -> list:
         failed = [o for o in said if o["error"]]
         found = [row(3, "tests pass", failed and f"{len(failed)} of {len(said)} fail; {failed[0]['name']}: {failed[0]['error']}", f"tests/: {len(said)} passed", "gymenv test FOLDER")]
     audit = kept.audit
+    unfinished = [o["check"] for o in (audit or {}).get("checks", ()) if o.get("status") == "not finished"]
+    if unfinished and not audit["findings"]: return [*found, Row(3, "audit", TO_DO, f"{EVIDENCE}/audit.json: not finished: {', '.join(unfinished[:4])}", "gymenv audit FOLDER again, with more --seconds")]
     if audit is None: return [*found, Row(3, "audit", TO_DO, "no attacks on the verifier are on record", "gymenv audit FOLDER; gymenv pipeline does it too")]
     worst = [o for o in audit["findings"] if o["severity"] == "high"]
     return [*found, row(3, "audit", audit["findings"] and f"{EVIDENCE}/audit.json: {audit['verdict']}", f"{EVIDENCE}/audit.json: {audit['verdict']}", f"{(worst or audit['findings'] or [dict(text='')])[0]['text'][:120]}; the test cell is in the file", FAIL if worst else TO_DO)]
@@ -432,10 +442,11 @@ def checked(folder: Path, steps: tuple, facts: dict) -> Check:
     "The table, from what the folder's code was found to do."
     have, said = kept(folder), facts["server"]
     tools = sorted({o["name"] for t in rows_in(folder/"data"/"example.jsonl")[0] for o in (t.get("responses_create_params") or {}).get("tools") or [] if isinstance(o, dict) and o.get("name")})
-    rows = [*task_rows(folder), *file_rows(folder), *server_rows(folder, facts), *readme_rows(folder, said.get("datasets") or []), *requirement_rows(folder), *source_rows(folder), *(test_rows(folder, facts, have) if 3 in steps else []), *(example_rows(folder, facts) if 4 in steps else []),
+    rows = [*task_rows(folder), *file_rows(folder), *path_rows(folder), *server_rows(folder, facts), *readme_rows(folder, said.get("datasets") or []), *requirement_rows(folder), *source_rows(folder), *(test_rows(folder, facts, have) if 3 in steps else []), *(example_rows(folder, facts) if 4 in steps else []),
             *profile_rows(have, tools), *data_rows(have), *training_rows(have), *review_rows(have)]
     small = sorted({o for o in [stand_in(have.run["policy"]) if have.run else "", *(stand_in(o.settings["policy"], o.settings.get("parameters")) for o in have.trainings.values())] if o})
     note = f"profile or training were made with {' and '.join(small)}. That shows that rollouts, rewards and training work, and is no evidence of what a real model earns or learns here." if small else ""
+    for o in rows: o.evidence = without_paths(o.evidence, folder)
     return Check(folder, [o for o in rows if o.step in steps], note)
 
 

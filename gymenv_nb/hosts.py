@@ -6,7 +6,7 @@
 __all__ = ['PLAIN', 'UNCOPIED', 'LOOKED_AT', 'OWN', 'GRACE', 'FRAME', 'NEWS', 'CLOSED_IN_COPIES', 'uncopied', 'bound_here',
            'host_kind', 'CallTimeout', 'Marks', 'Marked', 'is_users', 'users_line', 'waits_at', 'threads_at', 'in_dump',
            'Runner', 'Frames', 'Said', 'host_process', 'end_with_parent', 'parent_process', 'zygote_process', 'Zygote',
-           'HostLost', 'Call', 'used', 'Host', 'ProcessHost', 'ThreadHost', 'HostedSession', 'cores', 'Hosts']
+           'HostLost', 'Call', 'used', 'Pace', 'Host', 'ProcessHost', 'ThreadHost', 'HostedSession', 'cores', 'Hosts']
 
 # %% ../nbs/07_hosts.ipynb #acb773fa
 import asyncio
@@ -462,6 +462,38 @@ def used(
             on, queued, *_ = Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()
             ran, stood = ran + int(on), stood + int(queued)
     return ran/1e9, stood/1e9
+
+# %% ../nbs/07_hosts.ipynb #833ef7a9
+class Pace:
+    "A clock that goes as fast as the machine lets some processes run. On systems that do not tell it goes as any other."
+    EVERY = .05 # seconds between two looks
+
+    def __init__(self,
+        pids=lambda: (), # of the processes, beside this one
+        measure=used, # as `used`
+    ):
+        self.pids, self.measure, self.passed, self.share, self.seen = pids, measure, 0., 1., {}
+        self.at = time.monotonic()
+        self.look()
+
+    def look(self) -> float: # seconds since the last look
+        "Look how much of what they could use they got."
+        now, ran, stood = time.monotonic(), 0., 0.
+        before, self.seen = self.seen, {pid: self.measure(pid) for pid in {os.getpid(), *filter(None, self.pids())}}
+        for pid, (on, queued) in self.seen.items():
+            if pid in before:
+                ran += max(0., on - before[pid][0])
+                stood += max(0., queued - before[pid][1])
+        if ran + stood > 1e-3: self.share = max(.01, ran/(ran + stood))
+        spent, self.at = now - self.at, now
+        self.passed += spent*self.share
+        return spent
+
+    def now(self) -> float: # seconds
+        "The time by this clock."
+        if (since := time.monotonic() - self.at) < self.EVERY: return self.passed + since*self.share
+        self.look()
+        return self.passed
 
 # %% ../nbs/07_hosts.ipynb #77159448
 class Host:

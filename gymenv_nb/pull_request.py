@@ -16,7 +16,7 @@ from pathlib import Path
 from .arguments import PATH, RUN, TRAININGS, takes
 from .check import FAIL, PASS, STEPS, TO_DO, Check, check, checked, placeholders, readme_section, rows_in, stand_in, text_of
 from .contract import GymenvError
-from .evidence import EVIDENCE, PULL_REQUEST, Kept, code_hash, folder_facts, keep_run, keep_training, kept, server_folder
+from .evidence import EVIDENCE, PULL_REQUEST, Kept, code_hash, folder_facts, keep_run, keep_training, kept, server_folder, without_paths
 from .export import prose, quote
 from .rollouts import response_text, write_whole
 from .tables import in_a_line, plain
@@ -78,7 +78,7 @@ def verification(folder: Path, facts: dict, have: Kept) -> list:
     names = [o["name"].partition("[")[0].removeprefix("test_") for o in tests if "example_rollout_earns" not in o["name"]]
     if tests: parts.append(f"`tests/test_app.py` has {len(tests)} tests: " + ", ".join(re.sub(r"^\d+_", "", o).replace("_", " ") for o in names[:12]) + (f", and {len(tests) - len(names)} that verify the example rollouts again." if len(names) < len(tests) else "."))
     if have.audit:
-        checks = [o for o in have.audit["checks"] if o["status"] not in ("not made", "crashed")]
+        checks = [o for o in have.audit["checks"] if o["status"] not in ("not made", "not finished", "crashed")]
         findings = "\n".join(f"- {o['severity']}: {in_text(o['text'])}" for o in have.audit["findings"][:10])
         parts.append(f"The verifier was attacked with responses that must not be paid, and asked for rewards of right answers written in other ways, malformed requests and repeated ones: {prose(have.audit['verdict'])}. " + from_file("audit.json") + (f"\n\n{findings}" if findings else ""))
     return parts
@@ -195,6 +195,6 @@ def pull_request(
     facts = folder_facts(folder, ("server", "tests", "examples"))
     if "error" in facts["server"]: raise GymenvError(f"{folder}: the server cannot be loaded, so there is nothing to describe: {facts['server']['error']}")
     found = checked(folder, (1, 2, 3, 4, 5, 6), facts)
-    text = pull_request_text(folder, facts, kept(folder), found)
+    text = without_paths(pull_request_text(folder, facts, kept(folder), found), folder)
     write_whole(folder/PULL_REQUEST, text.encode())
     return PullRequest(folder/PULL_REQUEST, text, [o for o in found.rows if o.status != PASS])
