@@ -24,7 +24,7 @@ from pathlib import Path
 import orjson
 import polars as pl
 
-from .arguments import ROLLOUTS, number, takes
+from .arguments import ROLLOUTS, number, shown as briefly, takes
 from .columns import CALL_OUTCOMES, call_outcome, read_run, run_files, short
 from .compare import compare
 from .contract import ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of, row_of
@@ -850,11 +850,11 @@ def browse(
 ): # a `BrowserView` in a Jupyter kernel; elsewhere the summary is printed. A `Sentence` where there is nothing to show
     "Read the rollouts of a run in the notebook."
     try:
-        browsers = [Browser(o, pass_threshold) for o in (run, other) if o is not None]
+        browsers = [Browser(run, pass_threshold), *([Browser(other, pass_threshold)] if other is not None else [])]
         comparison = compare(run, other) if other is not None else None
     except GymenvError as e: found = Sentence(e)
     except UnicodeEncodeError: found = Sentence(f"{short(str(run))}: an answer, a field or a prompt holds half of a surrogate pair, and cannot be put into columns.")
-    except (TypeError, OSError): found = Sentence(f"{short(repr(run))}: no run. Give what `collect` returned, the folder of a run, or its .jsonl of rollouts.")
+    except (TypeError, OSError): found = Sentence(f"{briefly(run)}: no run. Give what `collect` returned, the folder of a run, or its .jsonl of rollouts.")
     else:
         if in_kernel(): return BrowserView(*browsers, comparison=comparison)
         found = "\n".join([*([comparison.verdict()] if comparison else []), repr(browsers[0])])

@@ -11,8 +11,8 @@ __all__ = ['CALL_BEGINS', 'MAX_OUTPUT_TOKENS', 'MOST_WORDS', 'USUAL_KEYS', 'PASS
            'settle', 'TransformersPolicy', 'EndpointError', 'EndpointsDown', 'server_words', 'may_pass', 'refuse_error',
            'why_incomplete', 'flat_text', 'Said', 'read_content', 'checked_annotations', 'checked_logprobs',
            'logprobs_of_text', 'written_arguments', 'read_calls', 'taken_ids', 'counted_tokens', 'chat_body',
-           'message_items', 'chat_response', 'kept_reasoning', 'response_items', 'endpoint_response', 'Endpoint',
-           'prefix_key', 'Places', 'urls_of', 'names_of', 'is_listed', 'has_version', 'refused_option',
+           'message_items', 'chat_response', 'kept_reasoning', 'response_items', 'endpoint_response', 'is_endpoint_url',
+           'Endpoint', 'prefix_key', 'Places', 'urls_of', 'names_of', 'is_listed', 'has_version', 'refused_option',
            'without_option', 'pause_after', 'listed', 'OpenAIPolicy', 'policy', 'chat_items', 'chat_request',
            'chat_choice', 'chat_completion', 'api_error', 'seed_of', 'with_template_arguments', 'policy_app',
            'serve_policy']
@@ -30,7 +30,7 @@ from itertools import takewhile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .arguments import FUNCTION, Kind, NAME, NAMES, PATH, PORT, RAY, SECONDS, STOP, choice, either, like, number, takes, whole
+from .arguments import FUNCTION, Kind, NAME, NAMES, PATH, PORT, RAY, SECONDS, STOP, choice, either, like, number, shown, takes, whole
 from .contract import GymenvError, NeMoGymChatCompletionCreateParamsNonStreaming, NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming, TokenIDLogProbMixin, describe_errors, line_of, patch, row_of
 from .engine import ROWS, Engine, Request, Sample, Sampling, checked_device
 from .grading import split_thinking
@@ -1234,6 +1234,17 @@ def endpoint_response(
     return NeMoGymResponse.model_validate(own)
 
 # %% ../nbs/06_policy.ipynb #df0aec9a
+def is_endpoint_url(
+    url: str,
+) -> bool:
+    "Whether a server can be asked at this URL."
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError: # "http://[", a port over 65,535
+        return False
+
+# %% ../nbs/06_policy.ipynb #c3919de7
 class Endpoint:
     "One server of the model, and whether it answers."
     PAUSE, LONGEST_PAUSE = 5.0, 60.0 # seconds that it is left alone once it fails; twice as long each time
@@ -1242,7 +1253,8 @@ class Endpoint:
     def __init__(self,
         url:str, # of the API, usually ending in /v1
     ):
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname: raise GymenvError(f"{url}: no URL of an endpoint. Give one like http://127.0.0.1:8000/v1.")
+        if not is_endpoint_url(url):
+            raise GymenvError(f"{shown(url)}: no URL of an endpoint. Give one like http://127.0.0.1:8000/v1.")
         self.url, self.served, self.has_responses, self.why_chat = url.rstrip("/"), [], None, None
         self.answered, self.failed, self.pauses, self.until, self.error = 0, set(), 0, 0.0, None
         self.gone, self.answered_at = False, 0.0   # whether its last failure says that nobody is there; when it last answered
@@ -1783,7 +1795,7 @@ def policy(
     **settings, # of `TransformersPolicy` or `OpenAIPolicy`
 )->Policy:
     "The policy of that name. The embedded one is a small model that comes with the package; it needs no download, no GPU and no key."
-    if isinstance(name, (list, tuple)) or urlsplit(str(name)).scheme in ("http", "https"): return OpenAIPolicy(name if isinstance(name, (list, tuple)) else str(name), **settings)
+    if isinstance(name, (list, tuple)) or re.match(r"\s*https?:", str(name), re.IGNORECASE): return OpenAIPolicy(name if isinstance(name, (list, tuple)) else str(name), **settings)
     if str(name) != "embedded": return TransformersPolicy(name, **settings)
     folder = data_path("embedded_policy")
     if not folder.is_dir(): raise GymenvError(f"embedded: {folder} is missing. Install the package again, or run the notebook that trains it (nbs/models).")

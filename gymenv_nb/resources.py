@@ -41,7 +41,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.routing import Match, Route
 
-from .arguments import NAME, PORT, takes
+from .arguments import NAME, PORT, shown, takes
 from .contract import (
     SESSION_ID_KEY, AggregateMetrics, AggregateMetricsRequest, BaseMultiRewardVerifyResponse, BaseRunRequest, BaseSeedSessionRequest,
     BaseSeedSessionResponse, BaseVerifyRequest, BaseVerifyResponse, GymenvError, NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming, describe_errors, items_response, line_of, row_of, text_response)
@@ -232,7 +232,7 @@ def server_of(
     "An instance to call. Raises `GymenvError` when it is no resources server, has no `verify`, or its configuration has fields without default."
     if is_kind(type(server), SimpleResourcesServer): return server
     if not is_kind(server, SimpleResourcesServer):
-        raise GymenvError(f"{getattr(server, '__name__', server)!r} is no resources server. Give a subclass of SimpleResourcesServer, or an instance of one.")
+        raise GymenvError(f"server={shown(server)} is no resources server. Give a subclass of SimpleResourcesServer, or an instance of one.")
     if not is_own(server.verify, "verify"): raise GymenvError(f"{server.__name__} has no verify method. Define `async def verify(self, body)`.")
     config_type = server.model_fields["config"].annotation
     try: config = config_type(**{**dict(host="127.0.0.1", port=8000, entrypoint="app.py", name=server.__name__), **(settings or {})})
