@@ -29,9 +29,9 @@ def beta_world(a: float, b: float) -> tuple: # (name, function that draws solve 
 
 
 def share_covered(intervals: list, truth: float) -> float: # NaN where no interval is given
-    "How many of the intervals hold the truth."
+    "How many of the intervals hold the truth, to the three places that are printed."
     known = [o for o in intervals if o is not None and o.low is not None]
-    return np.mean([o.low - 1e-9 <= truth <= o.high + 1e-9 for o in known]) if known else math.nan
+    return np.mean([round(o.low, 3) - 1e-9 <= round(truth, 3) <= round(o.high, 3) + 1e-9 for o in known]) if known else math.nan
 
 
 def signal_of(passed, repeats):
