@@ -61,8 +61,12 @@ def rows_in(
 ) -> tuple: # (rows, what is wrong)
     "A data file, however it is."
     if not path.is_file(): return [], f"data/{path.name} is missing"
-    try: return read_jsonl(path)[0], ""
+    try: rows = read_jsonl(path)[0]
     except (GymenvError, OSError, UnicodeDecodeError) as e: return [], str(e).replace(f"{path.parent.parent}/", "")
+    for i, o in enumerate(rows, 1):
+        for key in ("responses_create_params", "response"):
+            if not isinstance(o.get(key, {}), dict): return [], f"data/{path.name}, row {i}: {key} is no JSON object"
+    return rows, ""
 
 
 def own_files(

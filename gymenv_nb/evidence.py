@@ -321,8 +321,8 @@ def record_of(
     if not path.is_file(): return dict(format=1, made={}, files={})
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return dict(format=found["format"], made=dict(found["made"]), files=dict(found["files"]))
-    except (ValueError, KeyError, TypeError): raise GymenvError(f"{path}: cannot be read. Delete {folder/EVIDENCE} and give the run and the training again: gymenv pr {folder} --run DIR") from None
+        return dict(format=found["format"], made={k: dict(v) for k, v in found["made"].items()}, files=dict(found["files"]))
+    except (ValueError, KeyError, TypeError, AttributeError): raise GymenvError(f"{path}: cannot be read. Delete {folder/EVIDENCE} and give the run and the training again: gymenv pr {folder} --run DIR") from None
 
 
 def evidence_files(
@@ -529,17 +529,18 @@ def kept(
 ) -> Kept:
     "Read a folder's evidence. What cannot be read is named in `broken`."
     broken, place = [], folder/EVIDENCE
-    def read(name, kind=dict):
+    def read(name, **wanted):
         path = place/name
         if not path.is_file(): return None
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(found, kind): return found
-        except ValueError: pass
-        broken.append((f"{EVIDENCE}/{name}", "cannot be read"))
+        try: found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError): found = None
+        lacking = [k for k, kind in wanted.items() if not isinstance(found.get(k), kind)] if isinstance(found, dict) else None
+        if lacking == []: return found
+        broken.append((f"{EVIDENCE}/{name}", f"has no {', '.join(lacking)}" if lacking else "cannot be read"))
     trainings = {}
     for path in sorted(place.glob("training-*")):
         from gymenv_nb.train import TrainingReport
         try: trainings[path.name.removeprefix("training-")] = TrainingReport(path)
         except (GymenvError, ValueError, KeyError, OSError) as e: broken.append((f"{EVIDENCE}/{path.name}", str(e).splitlines()[0]))
-    return Kept(folder, record_of(folder), read("run/run.json"), read("run/profile.json"), trainings, read("audit.json"), read("reproduction.json"), broken)
+    return Kept(folder, record_of(folder), read("run/run.json", policy=dict, num_tasks=int, num_repeats=int), read("run/profile.json", summary=dict, headline=list, tables=list, notes=list), trainings,
+                read("audit.json", verdict=str, findings=list, checks=list), read("reproduction.json", summary=str, rows=list), broken)

@@ -261,7 +261,7 @@ CELLS = {} # name of what stands for the exported cells of a notebook, to (noteb
 
 def is_library(
     file: str, # that a line of code stands in
-) -> bool: "Whether it came with Python or a package."; return str(Path(file)).startswith((*LIBRARIES, "<frozen"))
+) -> bool: "Whether it came with Python or a package, of this environment or of one that it is built upon."; return str(Path(file)).startswith((*LIBRARIES, "<frozen")) or bool({"site-packages", "dist-packages"} & set(Path(file).parts))
 
 
 def place_of(
