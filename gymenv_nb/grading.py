@@ -28,6 +28,7 @@ import json
 import marshal
 import os
 import re
+import signal
 import socket
 import string
 import subprocess
@@ -692,7 +693,7 @@ LATEX_OF_SIGNS = str.maketrans({"π": r"\pi ", "∞": r"\infty ", "×": r"\times
 NAMES = re.compile(r"\\(?:text[a-z]*|operatorname\*?|math[a-z]+|mbox|begin|end)\s?\{([^{}]*)\}|\\(?:mathrm|rm|mathit)\s([a-zA-Z])(?![a-zA-Z])|\\[A-Za-z]+|(?<![A-Za-z])(?:"
     + "|".join(sorted(LATEX_OF_NAMES, key=len, reverse=True)) + r")(?![A-Za-z])")
 DIGIT_GROUPS = re.compile(rf"(?<![0-9.,])[1-9][0-9]{{0,2}}(?:(?:{SPACES}[0-9]{{3}})+|(?:\{{,\}}[0-9]{{3}})+)(?![0-9])")
-BESIDE = re.compile(rf"[0-9.](?:\s|{SPACES})+[0-9.]")
+BESIDE = re.compile(r"[0-9.](?:[\s~]|\\[,:; ])+[0-9.]") # a space is matched in one way only: else a row of them takes for ever
 
 def latex_name(
     match: re.Match, # of `NAMES`
@@ -811,11 +812,13 @@ def math_worker():
     channel.sendall(b"r")
     os.dup2(sink.fileno(), 2) # until here the parent reads what went wrong
     for line in lines:
-        answer, expected, seconds = json.loads(line)
-        faulthandler.dump_traceback_later(seconds + 1, exit=True, file=sink)
+        answer, expected, seconds, clock = json.loads(line)
+        if hasattr(signal, "setitimer"): signal.setitimer(signal.ITIMER_PROF, seconds) # at its end the signal ends the process
+        faulthandler.dump_traceback_later(clock + 1, exit=True, file=sink)
         try: verdict = compare(answer, expected)
         except Exception: verdict = "u"
         faulthandler.cancel_dump_traceback_later()
+        if hasattr(signal, "setitimer"): signal.setitimer(signal.ITIMER_PROF, 0)
         channel.sendall(verdict.encode())
 
 # %% ../nbs/03_grading.ipynb #1d4ba70c
@@ -844,10 +847,11 @@ class MathWorker:
     def ask(self, answer, expected, seconds):
         "The verdict on two formulas; empty when none came in time."
         self.asked += 1
-        self.socket.settimeout(seconds)
-        try: self.socket.sendall(json.dumps([answer, expected, seconds]).encode() + b"\n")
+        clock = 20 * seconds + 60 if hasattr(signal, "setitimer") else seconds # a busy machine changes no verdict
+        self.socket.settimeout(clock)
+        try: self.socket.sendall(json.dumps([answer, expected, seconds, clock]).encode() + b"\n")
         except OSError: return ""
-        return self.receive(seconds)
+        return self.receive(clock)
 
     def stop(self):
         "Ends the process."
@@ -925,9 +929,9 @@ def is_rounded(
 def math_verdict(
     answer: str | None, # what the model answered: one formula, LaTeX or plain; see `math_answer`
     expected: str, # the right answer
-    timeout: float = 5, # seconds for the comparison, without waiting for a free worker
+    timeout: float = 5, # seconds of processor time for the comparison
 ) -> str: # "equal", "different", "no answer", "too long", "unreadable" or "gave up" (out of time or memory)
-    """How an answer compares with the right one, mathematically. Blocks up to `timeout`: in an `async` verifier call it with `await asyncio.to_thread(...)`.
+    """How an answer compares with the right one, mathematically. Blocks up to `timeout`, longer on a busy machine: in an `async` verifier call it with `await asyncio.to_thread(...)`.
     Raises ValueError when `expected` is empty or of over 1,000 characters: then the task is wrong, not the model; RuntimeError when math-verify is not installed."""
     if not isinstance(expected, str) or not plain_formula(expected[:LONGEST_FORMULA + 1]) or len(expected) > LONGEST_FORMULA: raise ValueError(f"expected answer {str(expected)[:100]!r} is no formula of 1 to {LONGEST_FORMULA} characters; correct the task")
     if not isinstance(answer, str) or not answer.strip(): return "no answer"
@@ -947,7 +951,7 @@ def math_verdict(
 def math_equal(
     answer: str | None, # what the model answered: one formula, LaTeX or plain; see `math_answer`
     expected: str, # the right answer
-    timeout: float = 5, # seconds for the comparison, without waiting for a free worker
+    timeout: float = 5, # seconds of processor time for the comparison
 ) -> bool: # whether they are shown to be equal within the time
     "Whether an answer is mathematically equal to the right one (see `math_verdict`); what takes too long is not."
     return math_verdict(answer, expected, timeout) == "equal"
