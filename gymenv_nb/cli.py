@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['app', 'EnvironmentArgument', 'PolicyOption', 'ModelOption', 'ApiOption', 'ThinkingOption', 'TemperatureOption',
-           'TokensOption', 'TasksOption', 'RepeatsOption', 'SeedOption', 'VerifyInOption', 'ToOption', 'ConfigOption',
-           'SetOption', 'ServerOption', 'NemoGymOption', 'FolderArgument', 'ClickException', 'REFUSALS', 'policy_of',
-           'pairs', 'environment_of', 'new', 'list_environments', 'copy_guides', 'lab', 'test', 'serve_environment',
-           'collect', 'profile', 'compare', 'train', 'nemo_rl', 'reverify', 'export', 'audit', 'pipeline',
-           'check_folder', 'pr', 'reproduce_folder', 'usage_error', 'leave_stdout', 'run_command', 'main']
+           'TokensOption', 'TasksOption', 'RepeatsOption', 'SeedOption', 'VerifyInOption', 'ToOption', 'PatienceOption',
+           'ConfigOption', 'SetOption', 'ServerOption', 'NemoGymOption', 'FolderArgument', 'ClickException', 'REFUSALS',
+           'policy_of', 'pairs', 'environment_of', 'new', 'list_environments', 'copy_guides', 'lab', 'test',
+           'serve_environment', 'collect', 'estimate', 'profile', 'compare', 'train', 'nemo_rl', 'reverify', 'export',
+           'audit', 'pipeline', 'check_folder', 'pr', 'reproduce_folder', 'usage_error', 'leave_stdout', 'run_command',
+           'main']
 
 # %% ../nbs/16_cli.ipynb #8254d091
 import errno
@@ -39,6 +40,7 @@ RepeatsOption = Annotated[int, typer.Option("--repeats", "-r", min=1, max=10**7,
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the tasks and of the sampling.")]
 VerifyInOption = Annotated[Optional[str], typer.Option("--verify-in", metavar="processes|threads", help="Where the server's code runs; processes, which can be ended whatever they do, unless it holds what cannot be copied.")]
 ToOption = Annotated[Optional[Path], typer.Option("--to", help="Folder of the run; runs/NAME-HASH when not given, the hash being of the settings.")]
+PatienceOption = Annotated[float, typer.Option("--patience", metavar="SECONDS", help="How long to wait, when no server of the policy answers, for one to come back.")]
 ConfigOption = Annotated[Optional[str], typer.Option("--config", metavar="FILE", help="Of a resources-server folder: a file of its configs/; that of its name when not given.")]
 SetOption = Annotated[Optional[list[str]], typer.Option("--set", metavar="NAME=VALUE", help="A value that the folder's configuration refers to, such as judge_base_url. May be repeated.")]
 ServerOption = Annotated[Optional[list[str]], typer.Option("--server", metavar="NAME=POLICY", help="What a server that the environment calls stands for, such as its judge: embedded, a model or an endpoint. May be repeated.")]
@@ -167,11 +169,28 @@ def collect(env: EnvironmentArgument, policy: PolicyOption = "embedded", tasks: 
             model: ModelOption = None, api: ApiOption = None, thinking: ThinkingOption = None, temperature: TemperatureOption = None, max_output_tokens: TokensOption = None,
             ray: Annotated[Optional[str], typer.Option("--ray", metavar="ADDRESS", help="Sample on a Ray cluster: its address, 'auto', or 'local' for this machine.")] = None,
             verify_in: VerifyInOption = None, config: ConfigOption = None, values: SetOption = None, servers: ServerOption = None,
-            dry: Annotated[bool, typer.Option("--dry", help="Only begin, for about ten seconds, and say how long the whole will take. What is made is kept.")] = False):
-    "Collect rollouts into a folder. The same command goes on where it stopped."
-    from gymenv_nb.rollouts import collect as collect_rollouts, estimate
+            patience: PatienceOption = 600.,
+            dry: Annotated[bool, typer.Option("--dry", help="Only begin, for ten seconds at the most, and say how long the whole will take, as `gymenv estimate` does. What is made is kept.")] = False):
+    "Collect rollouts into a folder. The same command goes on where it stopped. Exit code 1 when rollouts are missing at the end."
+    from gymenv_nb.rollouts import collect as collect_rollouts, estimate as estimate_run
+    chosen, given = policy_of(policy, model, thinking, temperature, max_output_tokens, api), environment_of(env, config, values, servers)
+    ray = True if ray == "local" else ray
+    if dry: return typer.echo(repr(estimate_run(given, chosen, repeats, to, tasks, seed, ray=ray, verify_in=verify_in)))
+    run = collect_rollouts(given, chosen, repeats, to, tasks, seed, ray=ray, verify_in=verify_in, patience=patience)
+    typer.echo(repr(run))
+    if run.missing: raise typer.Exit(1)
+
+
+@app.command()
+def estimate(env: EnvironmentArgument, policy: PolicyOption = "embedded", tasks: TasksOption = 32, repeats: RepeatsOption = 16, to: ToOption = None, seed: SeedOption = 0,
+             model: ModelOption = None, thinking: ThinkingOption = None, temperature: TemperatureOption = None, max_output_tokens: TokensOption = None, api: ApiOption = None,
+             ray: Annotated[Optional[str], typer.Option("--ray", metavar="ADDRESS", help="Sample on a Ray cluster: its address, 'auto', or 'local' for this machine.")] = None,
+             verify_in: VerifyInOption = None, config: ConfigOption = None, values: SetOption = None, servers: ServerOption = None,
+             seconds: Annotated[float, typer.Option("--seconds", help="That the measuring may take; what is under way then is given up.")] = 10.):
+    "Say how long `gymenv collect` with the same options will take, and how many tokens. It begins the run itself: what is made is kept."
+    from gymenv_nb.rollouts import estimate as estimate_run
     chosen = policy_of(policy, model, thinking, temperature, max_output_tokens, api)
-    typer.echo(repr((estimate if dry else collect_rollouts)(environment_of(env, config, values, servers), chosen, repeats, to, tasks, seed, ray=True if ray == "local" else ray, verify_in=verify_in)))
+    typer.echo(repr(estimate_run(environment_of(env, config, values, servers), chosen, repeats, to, tasks, seed, ray=True if ray == "local" else ray, verify_in=verify_in, seconds=seconds)))
 
 
 @app.command()

@@ -77,6 +77,7 @@ class Moment:
     seconds: float | None # of this call while it runs; then of all calls
     left: float | None # seconds; None: it is not known, or nothing runs
     problem: str = "" # what ended it, or the last failure
+    waits: float | None = None # seconds since no server of the policy answers; None: one does
 
     def headline(self) -> str:
         "Where it stands."
@@ -89,6 +90,7 @@ class Moment:
         "The numbers."
         facts = {}
         if self.mean: facts["mean reward"] = f"{self.mean.value:.3f}" + (f", 95 % interval {self.mean.low:.3f} to {self.mean.high:.3f}" if self.mean.low is not None else ", no interval from one task")
+        if self.waits is not None: facts["waiting"] = f"{span(self.waits)}, until a server of the policy answers"
         if self.speed: facts["speed"] = self.speed
         if self.seconds is not None: facts["time"] = span(self.seconds) + (f", about {span(self.left)} left" if self.left is not None else "")
         if self.failures: facts["failed"] = f"{sum(self.failures.values()):,}: " + ", ".join(f"{k} {v:,}" for k, v in self.failures.items())
@@ -262,7 +264,7 @@ class LiveView:
             settings = work.run.settings
             speed, seconds, rate = speed_text(settings.get("rollouts_per_second"), settings.get("output_tokens_per_second")), settings.get("seconds"), 0.
         return Moment(self.names[0], self.names[1], str(work.run.path), self.state, self.total, len(work.rewards), dict(work.failures), self.tally.mean(), self.tally.bars(), speed, seconds,
-                      work.left/rate if rate and self.state == RUNNING else None, self.problem or work.last_error or "")
+                      work.left/rate if rate and self.state == RUNNING else None, self.problem or work.last_error or "", work.outage.lasts if running else None)
 
     def show(self) -> None:
         "Put the moment into the notebook."

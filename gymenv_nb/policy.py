@@ -6,16 +6,16 @@
 __all__ = ['CALL_BEGINS', 'MAX_OUTPUT_TOKENS', 'MOST_WORDS', 'USUAL_KEYS', 'PASSING_CODES', 'BROKEN_OFF', 'CUT', 'FILTERED',
            'LOGPROBS', 'NOBODY_BEHIND', 'OPTIONS', 'REFUSES', 'TRIAL', 'PATHS', 'ROLES', 'UNSAID', 'MOST_CHOICES',
            'RequestError', 'as_request', 'content_text', 'chat_messages', 'chat_tools', 'Parts', 'read_text',
-           'malformed_calls', 'digest', 'output_items', 'response_fields', 'make_response', 'Policy', 'FunctionPolicy',
-           'model_folder', 'load_tokenizer', 'load_model', 'template_arguments', 'Prompter', 'first_of', 'sampling_of',
-           'settle', 'TransformersPolicy', 'EndpointError', 'EndpointsDown', 'server_words', 'may_pass', 'refuse_error',
-           'why_incomplete', 'flat_text', 'Said', 'read_content', 'checked_annotations', 'checked_logprobs',
-           'logprobs_of_text', 'written_arguments', 'read_calls', 'taken_ids', 'counted_tokens', 'chat_body',
-           'message_items', 'chat_response', 'kept_reasoning', 'response_items', 'endpoint_response', 'is_endpoint_url',
-           'Endpoint', 'prefix_key', 'Places', 'urls_of', 'names_of', 'is_listed', 'has_version', 'refused_option',
-           'without_option', 'pause_after', 'listed', 'OpenAIPolicy', 'policy', 'chat_items', 'chat_request',
-           'chat_choice', 'chat_completion', 'api_error', 'seed_of', 'with_template_arguments', 'policy_app',
-           'serve_policy']
+           'malformed_calls', 'digest', 'output_items', 'response_fields', 'make_response', 'Policy', 'settle',
+           'FunctionPolicy', 'model_folder', 'load_tokenizer', 'load_model', 'template_arguments', 'Prompter',
+           'first_of', 'sampling_of', 'TransformersPolicy', 'EndpointError', 'EndpointsDown', 'server_words',
+           'may_pass', 'refuse_error', 'why_incomplete', 'flat_text', 'Said', 'read_content', 'checked_annotations',
+           'checked_logprobs', 'logprobs_of_text', 'written_arguments', 'read_calls', 'taken_ids', 'counted_tokens',
+           'chat_body', 'message_items', 'chat_response', 'kept_reasoning', 'response_items', 'endpoint_response',
+           'is_endpoint_url', 'Endpoint', 'prefix_key', 'Places', 'urls_of', 'names_of', 'is_listed', 'has_version',
+           'refused_option', 'without_option', 'pause_after', 'listed', 'OpenAIPolicy', 'policy', 'chat_items',
+           'chat_request', 'chat_choice', 'chat_completion', 'api_error', 'seed_of', 'with_template_arguments',
+           'policy_app', 'serve_policy']
 
 # %% ../nbs/06_policy.ipynb #ef0893a9
 import asyncio, atexit, contextlib, inspect, json, os, queue, re, secrets, threading, time, warnings, weakref
@@ -342,6 +342,7 @@ def make_response(
 class Policy:
     "The model under test."
     name = "policy" # what rollouts and reports call it
+    blocks = True # whether `respond` may hold up its event loop; a collection asks such a policy on a loop of its own
 
     def settings(self)->dict: # JSON-able
         "What one must know to make the same policy again."
@@ -364,21 +365,111 @@ class Policy:
     def __exit__(self, *args): self.close()
     def __repr__(self): return f"{type(self).__name__}({self.name!r})"
 
-# %% ../nbs/06_policy.ipynb #6ef12c69
+# %% ../nbs/06_policy.ipynb #fe8cc1fe
+@dataclass(eq=False)
+class _Job:
+    "A request on its way to the model and back."
+    params:NeMoGymResponseCreateParamsNonStreaming
+    seed:int
+    loop:asyncio.AbstractEventLoop
+    future:asyncio.Future
+    prompt_ids:list = ()
+    prompt:str = ""
+    sampling:Sampling = None
+
+    def settle(self, result=None, error=None): settle([(self, result, error)])
+
+
+def settle(
+    jobs:list, # (job, result, error)
+):
+    "Hands results to those who wait. An event loop is woken once for all of its jobs: waking costs more than the handing over."
+    by_loop = {}
+    for job, *rest in jobs: by_loop.setdefault(id(job.loop), (job.loop, []))[1].append((job, *rest))
+    def now(those):
+        for job, result, error in those:
+            if job.future.done(): continue
+            if error is None: job.future.set_result(result)
+            else: job.future.set_exception(error)
+    for loop, those in by_loop.values():
+        try: loop.call_soon_threadsafe(now, those)
+        except RuntimeError: pass   # the loop has ended, nobody waits
+
+
+class _Queue:
+    "Jobs for a thread that lives only while there are some; an idle policy leaves nothing behind at exit or fork."
+    GATHER = 0.003 # seconds without a new job after which the jobs at hand are taken to be all
+    LINGER = 0.05 # seconds that an idle thread waits for another job
+    ENOUGH = 0.02 # seconds after which work begins though more jobs come: they are taken in later
+
+    def __init__(self, work): self.work, self.waiting, self.lock, self.thread = work, queue.SimpleQueue(), threading.Lock(), None
+
+    def put(self, job):
+        with self.lock:
+            self.waiting.put(job)
+            if self.thread is None or not self.thread.is_alive():
+                self.thread = threading.Thread(target=self.work, name="gymenv policy", daemon=True)
+                self.thread.start()
+
+    def take(self, idle):
+        "The jobs that wait now; when `idle`, waits for some. None when none have come."
+        jobs, until = [], time.monotonic() + self.LINGER + self.ENOUGH
+        try:
+            jobs.append(self.waiting.get(timeout=self.LINGER) if idle else self.waiting.get_nowait())
+            while not idle or time.monotonic() < until: jobs.append(self.waiting.get(timeout=self.GATHER) if idle else self.waiting.get_nowait())
+        except queue.Empty: pass
+        return jobs if jobs or not idle else None
+
+    def leave(self):
+        "Asked by the thread when all that it has begun has ended, so that there are never two: whether it may end, for want of jobs."
+        with self.lock:
+            if not self.waiting.empty(): return False
+            self.thread = None
+            return True
+
+# %% ../nbs/06_policy.ipynb #38fc556e
 @takes(f=FUNCTION, name=NAME)
 class FunctionPolicy(Policy):
     "A policy that is a function. Text that it returns is read as a model's text: `<think>` and `<tool_call>` become items."
     def __init__(self,
         f:Callable, # request -> text, list of output items, or Response; may be async
         name:str=None, # by default the function's name
-    ): self.f, self.name = f, name or getattr(f, "__name__", "function")
+    ):
+        self.f, self.name = f, name or getattr(f, "__name__", "function")
+        self.blocks = any(map(inspect.iscoroutinefunction, (f, getattr(f, "__call__", None))))
+        self._queues = weakref.WeakKeyDictionary()   # of each event loop
 
     def settings(self): return dict(kind="function", model=self.name)
 
+    async def _result(self, params):
+        "What the function returns; a plain one is called on a thread."
+        if self.blocks: return await self.f(params)
+        loop = asyncio.get_running_loop()
+        if loop not in self._queues:
+            self._queues[loop] = jobs = _Queue(lambda: self._work(jobs))
+        job = _Job(params, 0, loop, loop.create_future())
+        self._queues[loop].put(job)
+        try: result = await job.future
+        except RuntimeError as e:
+            if "event loop" not in str(e): raise
+            result = self.f(params)   # such as `lambda params: asyncio.gather(...)`
+        return await result if inspect.isawaitable(result) else result
+
+    def _work(self, jobs):
+        "Runs on the thread."
+        while True:
+            try: job = jobs.waiting.get(timeout=jobs.LINGER)
+            except queue.Empty:
+                if jobs.leave(): return
+                continue
+            if job.future.cancelled(): continue
+            try: job.settle(self.f(job.params))
+            except StopIteration as error: job.settle(error=RuntimeError(f"the function raised {error!r}"))   # a future takes none
+            except BaseException as error: job.settle(error=error)
+
     async def respond(self, params, seed=0):
         params = as_request(params)
-        result = self.f(params)
-        if inspect.isawaitable(result): result = await result
+        result = await self._result(params)
         if isinstance(result, NeMoGymResponse): return result
         try: asked = params.model_dump_json()
         except ValueError: asked = params.model_dump()   # half of a surrogate pair
@@ -539,74 +630,14 @@ def sampling_of(
     try: return replace(default, max_tokens=first_of(params.max_output_tokens, default.max_tokens), temperature=first_of(params.temperature, default.temperature), top_p=first_of(params.top_p, default.top_p))
     except GymenvError as e: raise RequestError(str(e).replace("max_tokens", "max_output_tokens")) from None
 
-# %% ../nbs/06_policy.ipynb #fe8cc1fe
-@dataclass(eq=False)
-class _Job:
-    "A request on its way to the model and back."
-    params:NeMoGymResponseCreateParamsNonStreaming
-    seed:int
-    loop:asyncio.AbstractEventLoop
-    future:asyncio.Future
-    prompt_ids:list = ()
-    prompt:str = ""
-    sampling:Sampling = None
-
-    def settle(self, result=None, error=None): settle([(self, result, error)])
-
-
-def settle(
-    jobs:list, # (job, result, error)
-):
-    "Hands results to those who wait. An event loop is woken once for all of its jobs: waking costs more than the handing over."
-    by_loop = {}
-    for job, *rest in jobs: by_loop.setdefault(id(job.loop), (job.loop, []))[1].append((job, *rest))
-    def now(those):
-        for job, result, error in those:
-            if job.future.done(): continue
-            if error is None: job.future.set_result(result)
-            else: job.future.set_exception(error)
-    for loop, those in by_loop.values():
-        try: loop.call_soon_threadsafe(now, those)
-        except RuntimeError: pass   # the loop has ended, nobody waits
-
-
-class _Queue:
-    "Jobs for a thread that lives only while there are some; an idle policy leaves nothing behind at exit or fork."
-    GATHER = 0.003 # seconds without a new job after which the jobs at hand are taken to be all
-    LINGER = 0.05 # seconds that an idle thread waits for another job
-    ENOUGH = 0.02 # seconds after which work begins though more jobs come: they are taken in later
-
-    def __init__(self, work): self.work, self.waiting, self.lock, self.thread = work, queue.SimpleQueue(), threading.Lock(), None
-
-    def put(self, job):
-        with self.lock:
-            self.waiting.put(job)
-            if self.thread is None or not self.thread.is_alive():
-                self.thread = threading.Thread(target=self.work, name="gymenv policy", daemon=True)
-                self.thread.start()
-
-    def take(self, idle):
-        "The jobs that wait now; when `idle`, waits for some. None when none have come."
-        jobs, until = [], time.monotonic() + self.LINGER + self.ENOUGH
-        try:
-            jobs.append(self.waiting.get(timeout=self.LINGER) if idle else self.waiting.get_nowait())
-            while not idle or time.monotonic() < until: jobs.append(self.waiting.get(timeout=self.GATHER) if idle else self.waiting.get_nowait())
-        except queue.Empty: pass
-        return jobs if jobs or not idle else None
-
-    def leave(self):
-        "Asked by the thread when all that it has begun has ended, so that there are never two: whether it may end, for want of jobs."
-        with self.lock:
-            if not self.waiting.empty(): return False
-            self.thread = None
-            return True
-
-# %% ../nbs/06_policy.ipynb #38fc556e
+# %% ../nbs/06_policy.ipynb #f2eee7eb
 @takes(model=PATH, temperature=number(0), top_p=number(over=0, high=1), max_output_tokens=whole(1, 10**7),
        top_k=whole(0, 10**7), min_p=number(0, 1), stop=STOP, device=NAME, dtype=NAME, revision=NAME,
        max_batch=whole(1, 10**6), workers=whole(1, 10_000), ray=RAY, name=NAME)
 class TransformersPolicy(Policy):
     "A causal language model with a chat template, sampled in this process. It is loaded at the first use."
+    blocks = False
+
     def __init__(self,
         model:str, # a folder, or the id of a model on the Hugging Face hub
         thinking:bool=None, # the chat template's `enable_thinking`; None leaves it to the template
@@ -1473,6 +1504,8 @@ def listed(names:list)->str: return ", ".join(names[:5]) + (f" and {len(names) -
        name=NAME)
 class OpenAIPolicy(Policy):
     "A model behind an OpenAI-compatible endpoint, or behind several of them that serve the same model."
+    blocks = False
+
     def __init__(self,
         base_url, # of the API, usually ending in /v1; several as a list, or with commas between them
         model:str=None, # as the endpoint calls it; by default the first that it lists
