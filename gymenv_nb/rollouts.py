@@ -1103,15 +1103,22 @@ def run_seconds(
     chances = -np.diff(np.append(1., shares))
     unseen, largest = max(0., shares[-1]), max(sizes)
     going_on = sum(sizes)/len([o for o in ended if o])/2 # mean time that one goes on beyond what was seen
-    generator, ends = np.random.default_rng(0), []
+    generator, ends, least = np.random.default_rng(0), [], []
     simulated = min(rollouts, 20*places)
-    for _ in range(DRAWS):
-        drawn = generator.choice(np.append(points, largest), simulated, p=np.append(chances, unseen)/(chances.sum() + unseen))
-        drawn = drawn + np.where((drawn == largest) & (generator.random(simulated) < unseen/max(unseen + chances[-1]*(points[-1] == largest), 1e-12)), generator.exponential(going_on, simulated), 0.)
+
+    def dealt(drawn):
+        "Seconds until the last one ends."
         free = [0.]*min(places, simulated)
         for size in drawn: heapreplace(free, free[0] + size)
-        ends.append(max(free) + (rollouts - simulated)*float(drawn.mean())/places)
-    low, likely, high = np.quantile(ends, (.05, .5, .95))
+        return max(free) + (rollouts - simulated)*float(drawn.mean())/places
+
+    for _ in range(DRAWS):
+        drawn = generator.choice(np.append(points, largest), simulated, p=np.append(chances, unseen)/(chances.sum() + unseen))
+        least.append(dealt(drawn))
+        of_largest = unseen/max(unseen + chances[-1]*(points[-1] == largest), 1e-12) # share of these that was not seen to end
+        beyond = (drawn == largest) & (generator.random(simulated) < of_largest)
+        ends.append(dealt(drawn + np.where(beyond, generator.exponential(going_on, simulated), 0.)) if unseen else least[-1])
+    low, likely, high = np.quantile(least, .05), np.median(ends), np.quantile(ends, .95)
     error = max(.15, 1/math.sqrt(max(1, sum(ended))))
     return float(low/(1 + error)), float(likely), float(high*(1 + error))
 
@@ -1151,8 +1158,15 @@ class Estimate:
         pace = sum(known)/max(sum(self.ended), 1e-9)
         return life_mean([*known, *(pace*o for o in self.cut)], [True]*len(known) + [False]*len(self.cut))
 
-    def seconds_of(self, rollouts: int) -> tuple:
-        return run_seconds([*self.ended, *self.cut], [True]*len(self.ended) + [False]*len(self.cut), rollouts, self.places)
+    def seconds_of(self,
+        rollouts: int, # to be made
+    ) -> tuple: # (low, likely, high); where too little was seen the first two are the least, and the last is infinite
+        "How long so many rollouts take."
+        low, likely, high = run_seconds([*self.ended, *self.cut], [True]*len(self.ended) + [False]*len(self.cut), rollouts, self.places)
+        if not self.least: return low, likely, high
+        drawn = sum(o[1] for o in self.ended_tokens if o) + sum(o or 0 for o in self.cut_tokens)
+        if drawn: low = max(low, rollouts*self.length.value*self.measured/drawn/2) # a call begins slowly: perhaps at half of its speed
+        return low, low, math.inf
 
     @property
     def least(self) -> bool:
@@ -1174,7 +1188,7 @@ class Estimate:
     def range(self) -> tuple:
         "The least and the most seconds that the whole run is likely to take; the most is infinite where too little was seen."
         low, _, high = self.seconds_of(self.rollouts)
-        return low, math.inf if self.least else high
+        return low, high
 
     @property
     def rollouts_per_second(self) -> float:
@@ -1202,7 +1216,7 @@ class Estimate:
         facts = {"rollouts": planned(self.num_tasks, self.num_repeats)}
         if not self.left: return facts | {"time": f"all are done, in {span(self.run.settings.get('seconds', 0.))}", "kept in": str(self.run.path)}
         about = "at least" if self.least else "about"
-        likely = f"at least {span(self.range[0])}" if self.least else " to ".join(map(span, self.range))
+        likely = "many rollouts take longer than the measuring did" if self.least else " to ".join(map(span, self.range))
         speed = speed_text(self.rollouts_per_second, self.output_tokens_per_second)
         seen = f"{len(self.ended):,} rollouts in {span(self.measured)}" + (f", {len(self.cut):,} being cut off" if self.cut else "")
         facts |= {"time": f"{about} {span(self.seconds)}", "likely": likely, "speed": ("at most " if self.least and speed else "") + (speed or "speed not known"), "measured on": seen}
