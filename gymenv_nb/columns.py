@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['CALL_OUTCOMES', 'OK', 'ERROR', 'INVALID', 'UNKNOWN', 'UNANSWERED', 'ERROR_OUTPUT', 'REFUSED_OUTPUT', 'NO_ROUTE',
-           'BROKEN_FORMS', 'TRUNCATED', 'MALFORMED', 'TOOL_TROUBLE', 'SPOKE', 'LONGEST_LABEL', 'LONGEST_PROMPT',
-           'BAD_ROWS', 'LARGE', 'ROLLOUT_COLUMNS', 'MASKED_COLUMNS', 'KEYS_AT_END', 'STILL_WRITTEN', 'KEPT_VERSION',
-           'FRAMES', 'run_files', 'call_outcome', 'text_of', 'answer_in', 'is_malformed', 'Measures',
-           'response_measures', 'encodable', 'short', 'prompt_of', 'Texts', 'Reader', 'parts_of', 'read_rows',
-           'RunColumns', 'lines_named', 'frames_of', 'read_keys', 'read_failures', 'read_under_way', 'row_at',
-           'masked_of', 'asked_for', 'stamp', 'keep_columns', 'kept_columns', 'bad_notes', 'read_run', 'no_rollouts']
+           'BROKEN_FORMS', 'TRUNCATED', 'MALFORMED', 'TOOL_TROUBLE', 'SPOKE', 'MALFORMED_CALL', 'LONGEST_LABEL',
+           'LONGEST_PROMPT', 'BAD_ROWS', 'LARGE', 'ROLLOUT_COLUMNS', 'MASKED_COLUMNS', 'KEYS_AT_END', 'STILL_WRITTEN',
+           'KEPT_VERSION', 'FRAMES', 'run_files', 'call_outcome', 'text_of', 'answer_in', 'is_malformed',
+           'has_malformed_call', 'Measures', 'response_measures', 'encodable', 'short', 'prompt_of', 'Texts', 'Reader',
+           'parts_of', 'read_rows', 'RunColumns', 'lines_named', 'frames_of', 'read_keys', 'read_failures',
+           'read_under_way', 'row_at', 'masked_of', 'asked_for', 'stamp', 'keep_columns', 'kept_columns', 'bad_notes',
+           'read_run', 'no_rollouts']
 
 # %% ../nbs/09_columns.ipynb #75ecda26
 import math
@@ -103,6 +104,16 @@ def is_malformed(
     "Whether an answer was begun and not ended, or tags that belong to thinking and tool calls stand in the text."
     return ("<" in text or "\\" in text) and any(o in text for o in (BROKEN_FORMS if answer is None else BROKEN_FORMS[2:]))
 
+# %% ../nbs/09_columns.ipynb #4abaca4d
+def has_malformed_call(
+    response: dict, # of a row
+    said: str, # its messages
+) -> bool:
+    "Whether a message looks like a tool call and is none, though the request had tools."
+    if "<" not in said: return False
+    from gymenv_nb.policy import malformed_calls
+    return malformed_calls(response) > 0
+
 # %% ../nbs/09_columns.ipynb #0e5356ba
 @dataclass
 class Measures:
@@ -134,7 +145,7 @@ def response_measures(
     return Measures(turns, chars, "".join(said), calls)
 
 # %% ../nbs/09_columns.ipynb #e89935eb
-TRUNCATED, MALFORMED, TOOL_TROUBLE, SPOKE = 1, 2, 4, 8 # bits of `flags`
+TRUNCATED, MALFORMED, TOOL_TROUBLE, SPOKE, MALFORMED_CALL = 1, 2, 4, 8, 16 # bits of `flags`
 LONGEST_LABEL = 200 # characters; a field with longer texts is no label
 LONGEST_PROMPT = 80
 BAD_ROWS = dict(json="no valid JSON", keys=f"no '{TASK_INDEX_KEY_NAME}' and '{ROLLOUT_INDEX_KEY_NAME}'", reward="no finite reward", response="no 'response' of the OpenAI API")
@@ -263,7 +274,7 @@ class Reader:
             components = {k: v for k, v in components.items() if isinstance(v, (int, float))} if type(components) is dict else {}
         except (AttributeError, TypeError): return self.refuse("response", row)
         answer = answer_in(found.said)
-        flags = (TRUNCATED if truncated else 0) | (MALFORMED if is_malformed(found.said, answer) else 0) | (SPOKE if found.said and not found.said.isspace() else 0) | (TOOL_TROUBLE if any(o for _, o in found.calls) else 0)
+        flags = (TRUNCATED if truncated else 0) | (MALFORMED if is_malformed(found.said, answer) else 0) | (SPOKE if found.said and not found.said.isspace() else 0) | (TOOL_TROUBLE if any(o for _, o in found.calls) else 0) | (MALFORMED_CALL if has_malformed_call(response, found.said) else 0)
         if answer is not None: self.answer.add(self.count, answer[:LONGEST_LABEL])
         agent = row.get(AGENT_REF_KEY_NAME)
         if type(agent) is dict and type(agent.get("name")) is str: self.agent.add(self.count, agent["name"])
@@ -382,7 +393,7 @@ class RunColumns:
     "The columns of a run."
     path: Path # the .jsonl of rollouts
     settings: dict # what run.json says; empty for a run of NeMo Gym
-    rollouts: pl.DataFrame # task, rollout, reward, input_tokens, output_tokens, turns, tool_calls, output_chars, truncated, malformed, tool_trouble, spoke, answer, agent, offset, line
+    rollouts: pl.DataFrame # task, rollout, reward, input_tokens, output_tokens, turns, tool_calls, output_chars, truncated, malformed, malformed_call, tool_trouble, spoke, answer, agent, offset, line
     fields: pl.DataFrame # numbers that the verifier returned, and token counts, as NeMo Gym averages them; a row a rollout
     labels: pl.DataFrame # short texts of the rows; likewise
     components: pl.DataFrame # `reward_components`; likewise
@@ -395,7 +406,7 @@ class RunColumns:
 
 
 ROLLOUT_COLUMNS = dict(task=pl.Int64, rollout=pl.Int64, reward=pl.Float64, input_tokens=pl.Float64, output_tokens=pl.Float64, turns=pl.Int64, tool_calls=pl.Int64, output_chars=pl.Int64,
-                       truncated=pl.Boolean, malformed=pl.Boolean, tool_trouble=pl.Boolean, spoke=pl.Boolean, answer=pl.String, agent=pl.String, offset=pl.Int64, line=pl.Int64)
+                       truncated=pl.Boolean, malformed=pl.Boolean, malformed_call=pl.Boolean, tool_trouble=pl.Boolean, spoke=pl.Boolean, answer=pl.String, agent=pl.String, offset=pl.Int64, line=pl.Int64)
 
 MASKED_COLUMNS = dict(line=pl.Int64, task=pl.Int64, rollout=pl.Int64, kind=pl.String, offset=pl.Int64)
 
@@ -431,7 +442,7 @@ def frames_of(
     tokens = {k: numbers.get(k, np.full(n, math.nan)) for k in ("input_tokens", "output_tokens")}
     flags = ints["flags"]
     rollouts = pl.DataFrame({**{k: ints[k][order] for k in ("task", "rollout")}, "reward": reward[order], **{k: pl.Series(v[order]).fill_nan(None) for k, v in tokens.items()}, **{k: ints[k][order] for k in ("turns", "tool_calls", "output_chars")},
-                             **{k: (flags[order] & bit) > 0 for k, bit in dict(truncated=TRUNCATED, malformed=MALFORMED, tool_trouble=TOOL_TROUBLE, spoke=SPOKE).items()},
+                             **{k: (flags[order] & bit) > 0 for k, bit in dict(truncated=TRUNCATED, malformed=MALFORMED, malformed_call=MALFORMED_CALL, tool_trouble=TOOL_TROUBLE, spoke=SPOKE).items()},
                              "answer": reader.answer.column(n)[order], "agent": reader.agent.column(n)[order], "offset": ints["offset"][order], "line": ints["line"][order]}, schema=ROLLOUT_COLUMNS)
     def frame(columns): return pl.DataFrame({k: pl.Series(v[order], dtype=pl.Float64).fill_nan(None) for k, v in columns.items()})
     labels = {k: o for k, o in sorted(reader.labels.items()) if len(o.known) <= 2000 or len(o.known) < .8*len(o.codes)} # the others are free text
@@ -549,7 +560,7 @@ def asked_for(
     return found.with_columns(prompt=pl.Series(prompts, dtype=pl.String), in_inputs=pl.lit(True)).select(*schema), missing
 
 # %% ../nbs/09_columns.ipynb #8f8d9136
-KEPT_VERSION = 2
+KEPT_VERSION = 3
 FRAMES = ("rollouts", "fields", "labels", "components", "calls", "tasks", "missing", "masked") # of `RunColumns`
 
 

@@ -129,7 +129,7 @@ def outcomes_of(
     silent = ~pl.col("spoke") if answers is None else pl.col("_answer").is_null()
     said = columns.rollouts.with_columns(_kind=kinds, _answer=answers if answers is not None else pl.lit(None, pl.String))
     return said.select(pl.when(pl.col("reward") >= least_passed(pass_threshold)).then(pl.lit(PASSED)).when(pl.col("_kind").fill_null("") != "").then(pl.col("_kind")).when(pl.col("truncated")).then(pl.lit("truncated"))
-                       .when(pl.col("tool_trouble")).then(pl.lit("tool error")).when(pl.col("malformed")).then(pl.lit("malformed")).when(silent).then(pl.lit("no answer")).otherwise(pl.lit(WRONG if is_binary(columns.rollouts) else f"below {pass_threshold:g}")).alias("outcome"))["outcome"]
+                       .when(pl.col("tool_trouble")).then(pl.lit("tool error")).when(pl.col("malformed_call")).then(pl.lit("malformed call")).when(pl.col("malformed")).then(pl.lit("malformed")).when(silent).then(pl.lit("no answer")).otherwise(pl.lit(WRONG if is_binary(columns.rollouts) else f"below {pass_threshold:g}")).alias("outcome"))["outcome"]
 
 
 def outcome_table(
