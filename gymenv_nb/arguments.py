@@ -7,9 +7,10 @@ __all__ = ['ANY_TEXT', 'FLAG', 'PATH', 'FUNCTION', 'FIELDS', 'NOTHING', 'NAME', 
            'PORT', 'NAMES', 'ENVIRONMENT', 'POLICY', 'RUN', 'ROLLOUTS', 'TRAINING', 'TRAININGS', 'TASKS', 'ROWS',
            'WHERE', 'RAY', 'Kind', 'span', 'whole', 'number', 'choice', 'instance', 'either', 'several', 'path_of',
            'named_text', 'filled_text', 'like', 'rows_like', 'kind_of', 'shown', 'read_argument', 'call_error',
-           'system_error', 'takes']
+           'system_error', 'takes', 'traceback_in_notebook']
 
 # %% ../nbs/00_arguments.ipynb #904abace
+import sys
 import errno
 import functools
 import inspect
@@ -348,3 +349,17 @@ def takes(
         wrapper.kinds = known | {k: v for k, v in kinds.items() if k not in known}
         return wrapper
     return decorate
+
+# %% ../nbs/00_arguments.ipynb #bd7b3681
+def traceback_in_notebook(
+    error: GymenvError,
+) -> list: # lines, as IPython asks for them
+    "One line in a notebook. `%tb` shows where it was raised; while notebooks are tested (IN_TEST) that is shown at once."
+    first, error._shown = not getattr(error, "_shown", False), True
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None or (first and not os.environ.get("IN_TEST")):
+        return [f"{type(error).__name__}: {error}"]
+    return shell.InteractiveTB.structured_traceback(type(error), error, error.__traceback__)
+
+
+GymenvError._render_traceback_ = traceback_in_notebook # not in the class itself, which travels with exports

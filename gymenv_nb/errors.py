@@ -5,19 +5,6 @@
 # %% auto #0
 __all__ = ['GymenvError']
 
-# %% ../nbs/00_errors.ipynb #64837638
-import os
-import sys
-
 # %% ../nbs/00_errors.ipynb #ff64bdb8
 class GymenvError(Exception):
     "A mistake in what was given to the library; its message is one line that names the thing, the place and the way out."
-    _shown = False # whether a notebook has shown it
-
-    def _render_traceback_(self) -> list: # lines, as IPython asks for them
-        "One line in a notebook. `%tb` shows where it was raised; while notebooks are tested (IN_TEST) that is shown at once."
-        first, self._shown = not self._shown, True
-        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-        if shell is None or (first and not os.environ.get("IN_TEST")):
-            return [f"{type(self).__name__}: {self}"]
-        return shell.InteractiveTB.structured_traceback(type(self), self, self.__traceback__)
