@@ -225,8 +225,8 @@ def cell_of(number: int, kind: str, text: str) -> Cell:
     while kind == "code" and lines and (not lines[0].strip() or DIRECTIVE.match(lines[0]) or CELL_MAGIC.match(lines[0])):
         line = lines.pop(0)
         if CELL_MAGIC.match(line): magics.append(line) # of an exported cell it is said that it is no Python
-        elif word := directive_in(line): directives.add(word)
-    directives = {o if o in ("export:", "exports:", "exporti:") else o.rstrip(":") for o in directives} # "export: x" exports nothing
+        elif word := directive_in(line): directives.add(word.rstrip(":") if line.rpartition(":")[2].strip() == "true" else word)
+    directives = {o if o in ("export:", "exports:", "exporti:") else o.rstrip(":") for o in directives} # "export: x" exports nothing; "export: true" does here, and not in nbdev: so guides hold environments
     return Cell(number, kind, "\n".join([*magics, *lines]), frozenset(directives), total - len(lines) - len(magics))
 
 
