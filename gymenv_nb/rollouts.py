@@ -1163,10 +1163,7 @@ class Estimate:
     ) -> tuple: # (low, likely, high); where too little was seen the first two are the least, and the last is infinite
         "How long so many rollouts take."
         low, likely, high = run_seconds([*self.ended, *self.cut], [True]*len(self.ended) + [False]*len(self.cut), rollouts, self.places)
-        if not self.least: return low, likely, high
-        drawn = sum(o[1] for o in self.ended_tokens if o) + sum(o or 0 for o in self.cut_tokens)
-        if drawn: low = max(low, rollouts*self.length.value*self.measured/drawn/2) # a call begins slowly: perhaps at half of its speed
-        return low, low, math.inf
+        return (low, low, math.inf) if self.least else (low, likely, high)
 
     @property
     def least(self) -> bool:
