@@ -155,6 +155,9 @@ def serve_environment(env: Annotated[Optional[str], typer.Argument(metavar="[ENV
     "Serve over HTTP on 127.0.0.1 an environment's resources server (/seed_session, /verify, /aggregate_metrics and its tools), or with --policy an OpenAI-compatible endpoint (/v1/responses, /v1/chat/completions, /v1/models)."
     if (env is None) == (policy is None): raise GymenvError("serve: give an environment, or --policy, and not both.")
     if policy is None:
+        of_policy = {"--model": model, "--api": api, "--thinking": thinking, "--temperature": temperature, "--max-output-tokens": max_output_tokens}
+        if unused := [option for option, value in of_policy.items() if value is not None]:
+            raise GymenvError(f"serve: {unused[0]} belongs to a policy, and {env} is an environment. Leave it out, or serve a policy with --policy.")
         from gymenv_nb.resources import serve
         return serve(environment_of(env, config, values, servers).server, port)
     from gymenv_nb.policy import serve_policy
