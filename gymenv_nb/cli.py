@@ -76,10 +76,10 @@ def new(
     name: Annotated[str, typer.Argument(help="Lower case letters, digits and _.")],
 ):
     "Write NAME.ipynb: an environment in eight steps that runs as it is."
-    import re
+    from gymenv_nb.environment import name_problem
     from gymenv_nb.tasks import data_path
     name = name.removesuffix(".ipynb")
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name): raise GymenvError(f"{name!r}: a name has lower case letters, digits and _, and begins with a letter.")
+    if problem := name_problem(name, new=True): raise GymenvError(problem)
     path = Path(f"{name}.ipynb")
     if path.exists(): raise GymenvError(f"{path} exists already. Choose another name, or delete it.")
     text = data_path("templates", "environment.ipynb").read_text(encoding="utf-8")
