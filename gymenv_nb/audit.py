@@ -19,10 +19,11 @@ __all__ = ['MOST_MEMORY', 'ROW_KEYS', 'REFERENCE', 'MOST_LEAVES', 'CODE', 'CALLS
            'endless_code', 'hostile_text', 'very_long', 'labels_in', 'injection', 'judge_names', 'Heard', 'with_judges',
            'right_answer', 'white_space_around', 'thinking_before', 'prose_before', 'calls_before', 'separators',
            'ways_to_write', 'Finding', 'arguments_of', 'Check', 'Work', 'shortest', 'weigh', 'attack_cases', 'law',
-           'laws_of_outcomes', 'lawful_tries', 'confirm_timeouts', 'differing', 'repeat_law', 'interleaved',
-           'sessions_law', 'home_of_server', 'server_at', 'on_another_day', 'replay', 'fresh_rewards', 'fresh_law',
-           'text_law', 'malformed', 'malformed_law', 'judge_law', 'hear_judge', 'shown_reference', 'stands_in',
-           'data_checks', 'other_tasks', 'rollout_search', 'unsolved', 'Audit', 'twice', 'sample_run', 'audit']
+           'laws_of_outcomes', 'lawful_tries', 'confirm_timeouts', 'comparable', 'differing', 'repeat_law',
+           'interleaved', 'sessions_law', 'home_of_server', 'server_at', 'on_another_day', 'replay', 'fresh_rewards',
+           'fresh_law', 'text_law', 'malformed', 'malformed_law', 'judge_law', 'hear_judge', 'shown_reference',
+           'stands_in', 'data_checks', 'other_tasks', 'rollout_search', 'unsolved', 'Audit', 'twice', 'sample_run',
+           'audit']
 
 # %% ../nbs/10_audit.ipynb #bb594239
 import ast
@@ -32,6 +33,7 @@ import datetime
 import importlib
 import io
 import json
+import math
 import os
 import random
 import re
@@ -62,6 +64,7 @@ from .grading import parse_number
 from .gymnasium import has_steps, play_episode
 from .hosts import HostLost, Hosts, Pace, Zygote, cores, host_kind
 from .resources import Reply, Session, call_tool, client_for, error_text, is_own, reward, server_of
+from .metrics import is_masked, measured, why_masked
 from .rollouts import collect, default_policy, read_lines, recorded
 from .tables import NO_MATH
 from .tasks import Tasks, message_text, prompt_text, task_key
@@ -127,7 +130,7 @@ def response_with(items: list) -> dict: # a complete response, not validated
 class Outcome:
     "What a verifier made of a response."
     reward: float | None # None: there was none
-    failure: str = "" # raised, reward (no finite number), timeout, ended (its process), tool; late: there was no time to try it
+    failure: str = "" # raised, reward (no finite number), timeout, ended (its process), tool; late: there was no time to try it; masked: the verifier says that its reward measures nothing
     problem: str = "" # in one line
     seconds: float = 0. # as `Pace` counts them
 
@@ -161,6 +164,7 @@ async def outcome_of(
     except Exception as e: error = RolloutFailure("verifier", error_text(e))
     seconds = clock() - start
     if error: return Outcome(None, failure_of(error), f"{error} {error.place}".strip(), seconds)
+    if is_masked(result): return Outcome(None, "masked", why_masked(result), seconds)
     return Outcome(float(result["reward"]), seconds=seconds)
 
 # %% ../nbs/10_audit.ipynb #5e34954c
@@ -303,7 +307,9 @@ def session_sample(
             if status != 200 or not isinstance(body, dict) or not isinstance(body.get("response"), dict): return None
             row = {k: v for k, v in body.items() if k != "response"}
             turns.append(list(body["response"].get("output") or []))
-            total = (total or 0.) + (json.loads(content).get("reward") or 0.)
+            verdict = json.loads(content)
+            if is_masked(verdict): return None
+            total = (total or 0.) + (verdict.get("reward") or 0.)
         else: calls.append(called(path.strip("/"), body, len(calls)))
     if row is None or (len(turns) > 1 and seen[-1][0] == "/verify"): return None
     return Sample(row, Try(turns, tuple(calls)), total, "test")
@@ -379,8 +385,9 @@ def run_samples(
     run, # a `Run`, its folder, or a .jsonl of rollouts
     env: Environment,
 ) -> tuple: # (list of `Sample`, list of their rows)
-    "What a run shows."
-    _, _, inputs, rows = recorded(run)
+    "What a run shows; masked rollouts show nothing."
+    _, _, inputs, every = recorded(run)
+    rows = {key: row for key, row in every.items() if measured(row)}
     plain = lambda o: {k: v for k, v in o.items() if not k.startswith("_ng_") and k != AGENT_REF_KEY_NAME}
     tasks = {o["_ng_task_index"]: plain(o) for o in inputs}
     return [rollout_sample(row, tasks[t], has_steps(env.server)) for (t, _), row in sorted(rows.items()) if t in tasks], [row for (t, _), row in sorted(rows.items()) if t in tasks]
@@ -405,7 +412,7 @@ def folder_samples(
     if (example := path.with_name("example.jsonl")).is_file():
         with contextlib.suppress(GymenvError): by_prompt = {**{json.dumps(prompts(o)): o for o in Tasks(str(example), env.verify_request).rows}, **by_prompt}
     found = []
-    try: rows = [o for o in read_lines(path) if isinstance(o, dict)]
+    try: rows = [o for o in read_lines(path) if isinstance(o, dict) and measured(o)]
     except GymenvError: return [], []
     for row in rows:
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
@@ -1293,10 +1300,14 @@ def weigh(
     note: str = "",
 ) -> None:
     "What an attack's outcomes say; failures are for the laws."
-    wanted, found = len(found), [o for o in found if o[2].failure != "late"]
+    masked = [o[2].problem for o in found if o[2].failure == "masked"]
+    wanted, found = len(found), [o for o in found if o[2].failure not in ("late", "masked")]
     subject, line, seen = work.subject, work.subject.line, [o for o in found if o[2].reward is not None]
     check = Check(a.name, a.kind, a.about, len(found), note=note)
     work.checks.append(check)
+    if not found and masked:
+        check.status, check.note = "not made", f"no reward of its {wanted} responses is measured: {masked[0]}"
+        return
     if not found:
         check.status, check.note = "not finished", f"there was no time for its {wanted} responses"
         return
@@ -1343,6 +1354,8 @@ async def attack_cases(
         for (a, o), outcome in zip(pairs, outcomes): found[a.name].append((case, o, outcome))
     late = sum(o[2].failure == "late" for tries in found.values() for o in tries)
     if late: subject.notes.append(f"for {late} responses there was no time")
+    masked = [o[2].problem for tries in found.values() for o in tries if o[2].failure == "masked"]
+    if masked: subject.notes.append(f"{len(masked)} responses count as neither paid nor refused, such as one that is {masked[0]}")
     if cases < len(subject.cases): subject.notes.append(f"{cases} of {len(subject.cases)} tasks were attacked in the time given")
     for a in attacks:
         if a.name in crashes:
@@ -1426,6 +1439,11 @@ async def confirm_timeouts(
     finally: bench.close()
 
 
+def comparable(outcome: Outcome) -> float | None: # NaN where the verifier masked it: this differs from no reward
+    "The reward as laws compare it with an earlier one."
+    return math.nan if outcome.failure == "masked" else outcome.reward
+
+
 def differing(work: Work, name: str, severity: str, how: str, tries: list, rewards: list) -> int:
     "Findings where rewards are not what they were."
     wrong = [(case, o, before, now) for (case, o, before), now in zip(tries, rewards) if now is None or abs(now - before) > 1e-9]
@@ -1444,11 +1462,11 @@ async def repeat_law(work: Work, tries: list, seconds: float) -> None:
     rewards, found = [[] for _ in some], []
     for times in (4, 3, 3):
         found += (wave := await work.subject.bench.all_earned([(case.row, o) for case, o, _ in some for _ in range(times)]))
-        for i in range(len(some)): rewards[i] += [o.reward for o in wave[times*i:times*(i + 1)] if o.failure != "late"]
+        for i in range(len(some)): rewards[i] += [o.reward for o in wave[times*i:times*(i + 1)] if o.failure not in ("late", "masked")]
     for _ in range(8): # a verdict may hang on the moment
         await asyncio.sleep(.15)
         found.append(outcome := await work.subject.bench.earned(some[0][0].row, some[0][1]))
-        if outcome.failure != "late": rewards[0].append(outcome.reward)
+        if outcome.failure not in ("late", "masked"): rewards[0].append(outcome.reward)
     changed = [next((r for r in values if r is None or abs(r - before) > 1e-9), before) for values, (*_, before) in zip(rewards, some)]
     law(work, name, about, len(found), differing(work, name, "high", "the same request again", some, changed))
 
@@ -1456,7 +1474,7 @@ async def repeat_law(work: Work, tries: list, seconds: float) -> None:
 async def interleaved(bench: Bench, tries: list, seed: int) -> list: # of rewards; None where there was none
     "Sessions that are open at the same time on one server: all are begun, their calls are made in turn, then all are verified, in another order."
     subject_steps, rewards = has_steps(bench.hosts.server), [None]*len(tries)
-    if subject_steps: return [o.reward for o in await bench.all_earned([(case.row, o) for case, o, _ in tries])]
+    if subject_steps: return [comparable(o) for o in await bench.all_earned([(case.row, o) for case, o, _ in tries])]
     sessions = [bench.hosts.session() for _ in tries]
     order = list(range(len(tries)))
     async def safely(awaited):
@@ -1470,7 +1488,7 @@ async def interleaved(bench: Bench, tries: list, seed: int) -> list: # of reward
     random.Random(seed).shuffle(order)
     for i in order:
         found = await safely(judged(sessions[i], requests[i], response_json(response_with(tries[i][1].turns[0])), tries[i][0].row))
-        rewards[i] = found["reward"] if found else None
+        rewards[i] = math.nan if found and is_masked(found) else found["reward"] if found else None
         sessions[i].close()
     return rewards
 
@@ -1539,7 +1557,7 @@ def replay(
     async def main():
         async def earned(order):
             rewards = [None]*len(tries)
-            for i in order: rewards[i] = (await outcome_of(Session(server), *tries[i])).reward
+            for i in order: rewards[i] = comparable(await outcome_of(Session(server), *tries[i]))
             return rewards
         order = list(range(len(tries)))[::-1]
         first = await earned(order)
@@ -1613,6 +1631,7 @@ async def text_law(
         count += 1
         o = case.text(form.fill(text))
         outcome = asyncio.run_coroutine_threadsafe(subject.bench.earned(case.row, o), loop).result()
+        if outcome.failure == "masked": return
         if outcome.failure or outcome.reward >= subject.line: last.update(o=o, outcome=outcome); raise AssertionError
     def run():
         with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(AssertionError, BaseExceptionGroup): holds()
@@ -1658,9 +1677,10 @@ async def malformed_law(work: Work) -> None:
     bodies = malformed(subject.env, case.row, right)
     wrong = 0
     for (what, body), found in zip(bodies, await asyncio.gather(*(reply(body) for _, body in bodies))):
-        if found.status < 400:
+        verdict = found.json() if found.status < 400 else None
+        if found.status < 400 and not (isinstance(verdict, dict) and is_masked(verdict)):
             wrong += 1
-            earned = found.json().get("reward") if isinstance(found.json(), dict) else None
+            earned = verdict.get("reward") if isinstance(verdict, dict) else None
             work.find(name, "high" if isinstance(earned, (int, float)) and earned >= subject.line else "low", f"{what}: a reward of {earned} instead of an error", None, None, earned)
             work.findings[-1].row = {k: v for k, v in body.items() if k != "response"}
     law(work, name, about, len(bodies), wrong)

@@ -6,9 +6,9 @@
 __all__ = ['PASS', 'FAIL', 'TO_DO', 'STEPS', 'REQUIRED', 'LEAVE_OUT', 'PLACEHOLDERS', 'NO_PYTEST', 'MEANINGFUL', 'TASKS',
            'REPEATS', 'STAND_IN', 'JOBS_OF', 'Row', 'row', 'rows_in', 'own_files', 'file_rows', 'path_rows',
            'task_rows', 'without_code', 'placeholders', 'text_of', 'readme_section', 'readme_rows', 'requirement_lines',
-           'is_nemo_gym', 'requirement_rows', 'source_rows', 'server_rows', 'test_rows', 'example_rows', 'stand_in',
-           'for_real', 'data_rows', 'profile_rows', 'mode_arms', 'training_rows', 'data_marks', 'signed_off',
-           'review_rows', 'Check', 'checked', 'check']
+           'is_nemo_gym', 'requirement_rows', 'source_rows', 'server_rows', 'mask_rows', 'test_rows', 'example_rows',
+           'stand_in', 'for_real', 'data_rows', 'profile_rows', 'mode_arms', 'training_rows', 'data_marks',
+           'signed_off', 'review_rows', 'Check', 'checked', 'check']
 
 # %% ../nbs/15_check.ipynb #4a9e66d0
 import json
@@ -27,7 +27,8 @@ from .compare import compare
 from .contract import DOMAINS, GymenvError
 from .environment import LICENSES
 from .evidence import EVIDENCE, PULL_REQUEST, Kept, code_hash, folder_facts, kept, machine_lines, server_folder, without_paths
-from .export import CACHES, MANIFEST, NUM_EXAMPLES, file_hash, tidy
+from .export import CACHES, MANIFEST, NUM_EXAMPLES, file_hash, sets_mask, tidy
+from .metrics import is_masked, measured, why_masked
 from .profile import profile
 from .tables import html_table, line_width, plain, text_table
 from .tasks import read_jsonl, task_key
@@ -214,6 +215,15 @@ def server_rows(folder: Path, facts: dict) -> list:
     return found
 
 
+def mask_rows(folder: Path) -> list: # of one row where the server sets `mask_sample`, else none
+    "Whether masked rollouts reach the version of NeMo Gym that the folder is for; only an export for 0.7 has a task_data.py."
+    try: masks = sets_mask(text_of(folder/"app.py"))
+    except SyntaxError: return [] # the server does not load, which has a row of its own
+    if not masks: return []
+    lost = not (folder/"task_data.py").is_file() and "app.py sets mask_sample, which NeMo Gym 0.4 does not know: masked rollouts count there with their reward"
+    return [row(2, "masked rollouts", lost, "app.py sets mask_sample, and the folder is for NeMo Gym 0.7, which takes masked rollouts out", 'gymenv export NAME --nemo-gym 0.7 (export(env, folder, nemo_gym="0.7"))', TO_DO)]
+
+
 NO_PYTEST = "Install it: pip install pytest" # in what `run_tests` says
 
 
@@ -240,6 +250,8 @@ def example_rows(folder: Path, facts: dict) -> list:
     strangers = [i for i, o in enumerate(rollouts, 1) if not any(task_key(o) == task_key(t) for t in tasks)]
     if not wrong and strangers: wrong = f"data/example_rollouts.jsonl, line {strangers[0]}: of no task in data/example.jsonl"
     if wrong: return [Row(4, "five example rollouts", FAIL, wrong, "gymenv export writes them; or ng_collect_rollouts")]
+    masked = [i for i, o in enumerate(rollouts, 1) if is_masked(o)]
+    if masked: return [Row(4, "five example rollouts", FAIL, f"data/example_rollouts.jsonl, line {masked[0]}: {why_masked(rollouts[masked[0] - 1])}, so it shows no reward", "five measured rollouts: export(env, folder, rollouts=run)")]
     rewards = [o.get("reward") for o in rollouts]
     shown = ", ".join(f"{o:g}" if isinstance(o, (int, float)) else repr(o) for o in rewards[:8])
     found = [Row(4, "five example rollouts", PASS, f"data/example_rollouts.jsonl: {len(rollouts)}, rewards {shown}")]
@@ -446,7 +458,7 @@ def checked(folder: Path, steps: tuple, facts: dict) -> Check:
     "The table, from what the folder's code was found to do."
     have, said = kept(folder), facts["server"]
     tools = sorted({o["name"] for t in rows_in(folder/"data"/"example.jsonl")[0] for o in (t.get("responses_create_params") or {}).get("tools") or [] if isinstance(o, dict) and o.get("name")})
-    rows = [*task_rows(folder), *file_rows(folder), *path_rows(folder), *server_rows(folder, facts), *readme_rows(folder, said.get("datasets") or []), *requirement_rows(folder), *source_rows(folder), *(test_rows(folder, facts, have) if 3 in steps else []), *(example_rows(folder, facts) if 4 in steps else []),
+    rows = [*task_rows(folder), *file_rows(folder), *path_rows(folder), *server_rows(folder, facts), *mask_rows(folder), *readme_rows(folder, said.get("datasets") or []), *requirement_rows(folder), *source_rows(folder), *(test_rows(folder, facts, have) if 3 in steps else []), *(example_rows(folder, facts) if 4 in steps else []),
             *profile_rows(have, tools), *data_rows(have), *training_rows(have), *review_rows(have)]
     small = sorted({o for o in [stand_in(have.run["policy"]) if have.run else "", *(stand_in(o.settings["policy"], o.settings.get("parameters")) for o in have.trainings.values())] if o})
     note = f"profile or training were made with {' and '.join(small)}. That shows that rollouts, rewards and training work, and is no evidence of what a real model earns or learns here." if small else ""

@@ -15,6 +15,7 @@ from .check import check
 from .contract import GymenvError
 from .environment import load_environment
 from .evidence import AuditOnRecord, code_hash, data_hash, keep_audit, keep_run, keep_training, kept
+from .metrics import is_masked, measured, why_masked
 from .tables import html_table, text_table
 from .testing import Tests, run_tests
 
@@ -62,13 +63,14 @@ def example_run(
     to, # of the profiled run, or None
     seed: int, # the first
 ): # the Run
-    "One rollout of each example task, of the first seed whose rewards differ, else of the first."
+    "One rollout of each example task, of the first seed whose rewards are all measured and differ, else of the first."
     from gymenv_nb.rollouts import collect
     first = None
     for s in range(seed, seed + EXAMPLE_SEEDS):
         run = collect(env, policy, num_repeats=1, to=to and Path(f"{to}-examples" + (f"-{s}" if s != seed else "")), tasks=tasks, seed=s)
         first = first or run
-        if len({o["reward"] for o in run.rollouts()}) > 1: return run
+        rewards = [o["reward"] for o in run.rollouts() if measured(o)]
+        if len(set(rewards)) > 1 and len(rewards) == len(tasks): return run
     return first
 
 # %% ../nbs/15_contribute.ipynb #ba5665f7
@@ -134,7 +136,7 @@ def pipeline(
     if not tests: raise GymenvError(f"{env.name}: {len(tests.failed)} of {len(tests.tests)} tests failed; {tests.failed[0].name}: {tests.failed[0].error}")
     tell("tests", f"{len(tests.tests)} passed")
     examples = example_run(env, policy, tasks[:5], to, seed)
-    tell("example rollouts", f"rewards {', '.join(format(o['reward'], 'g') for o in examples.rollouts())}")
+    tell("example rollouts", f"rewards {', '.join(why_masked(o) if is_masked(o) else format(o['reward'], 'g') for o in examples.rollouts())}")
     run = collect(env, policy, num_repeats=num_repeats, to=to, tasks=tasks, seed=seed)
     found = profile(run)
     tell("reward profile", f"{len(tasks)} tasks x {num_repeats} rollouts, mean reward {found.summary['mean_reward'].value:.3f}")

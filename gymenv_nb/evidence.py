@@ -33,6 +33,7 @@ from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY
 from .environment import load_environment
 from .export import file_hash
 from .hosts import Pace
+from .metrics import is_masked, measured
 from .resources import error_text
 from .rollouts import Run, read_lines, write_whole
 from .tasks import Tasks, read_jsonl
@@ -182,9 +183,11 @@ def paid_again(
     env, # the folder's environment
     rows: list, # rollouts
     inputs: list, # the rows that they answer
-) -> list: # (task, rollout, reward on record, reward now; None where there is none)
-    "What the folder's server says of recorded rollouts."
+) -> list: # (task, rollout, reward on record, reward now; "masked" where that measures nothing, None where there is none)
+    "What the folder's server says of recorded rollouts; those that are masked on record have no reward to compare."
     from gymenv_nb.rollouts import reverify
+    rows = [o for o in rows if not is_masked(o)]
+    if not rows: return []
     with tempfile.TemporaryDirectory() as place:
         place = Path(place)
         (place/"rollouts.jsonl").write_bytes(b"".join(map(line_of, rows)))
@@ -193,7 +196,7 @@ def paid_again(
         except GymenvError as e:
             if not (place/"again"/"run.json").is_file() or not any(read_lines(place/"again"/"rollouts_failures.jsonl")): raise
             new = Run(place/"again")
-        now = {(o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME]): o["reward"] for o in new.rollouts()}
+        now = {(o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME]): "masked" if is_masked(o) else o["reward"] for o in new.rollouts()}
     keys = [(o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME]) for o in rows]
     return [(*k, o.get("reward"), now.get(k)) for k, o in zip(keys, rows)]
 
@@ -209,7 +212,7 @@ def examples(folder: Path, asked: dict) -> list:
 def sample(folder: Path, asked: dict) -> list:
     "Rollouts of a run, spread over its tasks, verified again."
     path = Path(asked["run"])
-    rows = list(read_lines(path/"rollouts.jsonl"))
+    rows = list(filter(measured, read_lines(path/"rollouts.jsonl")))
     some = rows[::max(1, len(rows)//asked["most"])][:asked["most"]]
     keys = {(o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME]) for o in some}
     inputs = [o for o in read_lines(path/"rollouts_materialized_inputs.jsonl") if (o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME]) in keys]
@@ -232,8 +235,10 @@ def again(folder: Path, asked: dict) -> dict:
     env = load_environment(folder)
     with tempfile.TemporaryDirectory() as place:
         new = collect(env, chosen, num_repeats=repeats, to=Path(place)/"run", tasks=Tasks([rows[o] for o in sorted(rows)], env.verify_request), seed=s["seed"], progress=False)
-        now = {(o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME]): o for o in new.rollouts()}
-    then = {k: o for o in run.rollouts() if (k := (o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME])) in now}
+        now = {(o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME]): o for o in new.rollouts() if measured(o)}
+    then = {k: o for o in run.rollouts() if (k := (o[TASK_INDEX_KEY_NAME], o[ROLLOUT_INDEX_KEY_NAME])) in now and measured(o)}
+    now = {k: o for k, o in now.items() if k in then}
+    if not then: raise GymenvError("no rollout is measured both on record and now")
     rewards = [o["reward"] for o in now.values()]
     return dict(rollouts=len(now), tasks=len(rows), repeats=repeats, same_reward=sum(then[k]["reward"] == now[k]["reward"] for k in then), same_text=sum(response_text(then[k]) == response_text(now[k]) for k in then),
                 mean=sum(rewards)/len(rewards), mean_then=sum(o["reward"] for o in then.values())/len(then))

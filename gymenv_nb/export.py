@@ -20,10 +20,10 @@ __all__ = ['CHANGING', 'VERSIONS', 'NEMO_GYM_NAMES', 'ONLY_IN', 'SHARED_ROOMS', 
            'recorded_response', 'verifier_cases', 'takes_body_alone', 'fixture_source', 'licensing', 'manifest_yaml',
            'audited_cases', 'turns_of', 'verified_again', 'recorded_answers', 'verification_logic', 'tool_list',
            'prose', 'quote', 'license_of', 'readme', 'tidy', 'file_hash', 'file_hashes', 'check_target', 'added',
-           'put_in_place', 'Export', 'Code', 'export_code', 'app_source', 'policy_name', 'rollouts_of_policy',
-           'rollouts_of_run', 'recorded_rollouts', 'check_fields', 'jsonl', 'environment_texts', 'folder_texts',
-           'write_folder', 'fields_as_text', 'requests_to_compare', 'verdicts_of', 'answer_requests', 'keep_ready',
-           'asked_of_ready', 'folder_verdicts', 'compare_rewards', 'export']
+           'put_in_place', 'Export', 'Code', 'export_code', 'app_source', 'sets_mask', 'policy_name',
+           'rollouts_of_policy', 'rollouts_of_run', 'recorded_rollouts', 'check_fields', 'jsonl', 'environment_texts',
+           'folder_texts', 'write_folder', 'fields_as_text', 'requests_to_compare', 'verdicts_of', 'answer_requests',
+           'keep_ready', 'asked_of_ready', 'folder_verdicts', 'compare_rewards', 'export']
 
 # %% ../nbs/14_export.ipynb #e24faa8c
 import ast
@@ -64,6 +64,7 @@ from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY
 from .clients import InProcessResponse, is_server_ref
 from .environment import Environment, cell_of, notebook_cells
 from .gymnasium import has_steps
+from .metrics import is_masked, why_masked
 from .resources import BaseResourcesServerConfig, Session, error_text, is_seeded
 from .tables import html_table, in_a_line, line_width, plain, text_table
 from .tasks import Tasks, prompt_text
@@ -1185,6 +1186,7 @@ def audited_cases(
     async def verify_all(): return [await verified_again(env, {k: v for k, v in request.items() if k != "response"}, request["response"]) for _, request, _ in known]
     verdicts = ThreadPoolExecutor(1).submit(asyncio.run, verify_all()).result() # a notebook's own loop is busy
     for (name, _, earned), verdict in zip(known, verdicts):
+        if is_masked(verdict): raise GymenvError(f"{env.name}: {name} earned {earned:g} when it was audited, and is {why_masked(verdict)} now. Mend what failed, then export again.")
         if verdict["reward"] != earned: raise GymenvError(f"{env.name}: {name} earned {earned:g} when it was audited, and earns {verdict['reward']:g} now. Audit it again: audit(env).")
     return known
 
@@ -1529,6 +1531,14 @@ def app_source(
     text = module_source(code.travelling, holder, {o.imported for o in code.travelling if o.imported} | imports)
     return text + (f"\n\n{end}\n" if end else "") + f'\n\nif __name__ == "__main__":\n    {type(env.server).__name__}.run_webserver()\n'
 
+# %% ../nbs/14_export.ipynb #617e1e54
+def sets_mask(
+    source: str, # of a Python module
+) -> bool:
+    "Whether code names `mask_sample`: as an argument, an attribute, a field or a key."
+    names = (getattr(o, k, None) for o in ast.walk(ast.parse(source)) for k in ("arg", "attr", "id", "value"))
+    return any(isinstance(name, str) and name == "mask_sample" for name in names)
+
 # %% ../nbs/14_export.ipynb #1c5cb251
 NUM_EXAMPLES = 5 # NeMo Gym takes exactly five
 
@@ -1552,22 +1562,28 @@ def rollouts_of_policy(
         run = collect(env, policy, num_repeats=1, to=Path(tmp) / "run", tasks=tasks, progress=False)
         failed = list(run.failures())
         if failed: raise GymenvError(f"{env.name}: {len(failed)} of {len(tasks)} example rollouts failed ({failed[0]['error']}). Nothing was exported.")
-        return sorted(run.rollouts(), key=lambda o: o[TASK_INDEX_KEY_NAME]), policy_name(run)
+        made = sorted(run.rollouts(), key=lambda o: o[TASK_INDEX_KEY_NAME])
+        masked = list(filter(is_masked, made))
+        if masked: raise GymenvError(f"{env.name}: {len(masked)} of {len(tasks)} example rollouts have no reward, such as one that is {why_masked(masked[0])}. Mend what failed, or give a run: rollouts=. Nothing was exported.")
+        return made, policy_name(run)
 
 
 def rollouts_of_run(
     run, # a finished `Run`, or its folder
     name: str, # of the environment
 ) -> tuple: # (example tasks, one rollout of each, what made them)
-    "The first five tasks of a run that have a rollout. Raises `GymenvError` when there are fewer or the run is another environment's."
+    "The first five tasks of a run that have a measured rollout. Raises `GymenvError` when there are fewer or the run is another environment's."
     from gymenv_nb.rollouts import Run
     run = run if isinstance(run, Run) else Run(run)
     if run.settings["environment"] != name: raise GymenvError(f"{run.path}: a run of {run.settings['environment']}, not of {name}.")
-    first = {}
+    first, masked = {}, 0
     for row in run.rollouts():
+        if is_masked(row):
+            masked += 1
+            continue
         key = row[TASK_INDEX_KEY_NAME]
         if key not in first or row[ROLLOUT_INDEX_KEY_NAME] < first[key][ROLLOUT_INDEX_KEY_NAME]: first[key] = row
-    if len(first) < NUM_EXAMPLES: raise GymenvError(f"{run.path}: rollouts of {len(first)} tasks; an export needs {NUM_EXAMPLES}. Collect more.")
+    if len(first) < NUM_EXAMPLES: raise GymenvError(f"{run.path}: rollouts of {len(first)} tasks{f' ({masked} more are masked)' if masked else ''}; an export needs {NUM_EXAMPLES}. Collect more.")
     chosen = sorted(first)[:NUM_EXAMPLES]
     tasks = {o[TASK_INDEX_KEY_NAME]: {k: v for k, v in o.items() if k not in (AGENT_REF_KEY_NAME, TASK_INDEX_KEY_NAME, ROLLOUT_INDEX_KEY_NAME)} for o in run.inputs()}
     rollouts = [first[o] | {TASK_INDEX_KEY_NAME: i, ROLLOUT_INDEX_KEY_NAME: 0} for i, o in enumerate(chosen)]
@@ -1577,12 +1593,12 @@ def rollouts_of_run(
 def recorded_rollouts(
     run, # a finished `Run`, or its folder
 ) -> list: # of (task, rollout)
-    "All rollouts of a run with their tasks."
+    "All measured rollouts of a run with their tasks."
     from gymenv_nb.rollouts import Run
     run = run if isinstance(run, Run) else Run(run)
     own = (AGENT_REF_KEY_NAME, TASK_INDEX_KEY_NAME, ROLLOUT_INDEX_KEY_NAME)
     tasks = {o[TASK_INDEX_KEY_NAME]: {k: v for k, v in o.items() if k not in own} for o in run.inputs()}
-    return [(tasks[o[TASK_INDEX_KEY_NAME]], o) for o in run.rollouts() if o[TASK_INDEX_KEY_NAME] in tasks]
+    return [(tasks[o[TASK_INDEX_KEY_NAME]], o) for o in run.rollouts() if o[TASK_INDEX_KEY_NAME] in tasks and not is_masked(o)]
 
 
 def check_fields(
@@ -1714,11 +1730,13 @@ def requests_to_compare(
 def verdicts_of(
     env: Environment,
     asked: list, # of (task, response)
-) -> list: # of rewards; of None where there is no verdict
+) -> list: # of rewards; of None where there is no verdict, "masked" where it measures nothing
     "What a verifier pays."
     async def one(task, response):
-        try: reward = float((await verified_again(env, task, response))["reward"])
+        try: verdict = await verified_again(env, task, response)
         except GymenvError: return None
+        if is_masked(verdict): return "masked"
+        reward = float(verdict["reward"])
         return reward if reward == reward else "nan" # which equals nothing
     async def every(): return [await one(*o) for o in asked]
     return ThreadPoolExecutor(1).submit(asyncio.run, every()).result() # a notebook's own loop is busy
@@ -1815,7 +1833,7 @@ def compare_rewards(
     key = hashlib.sha256(json.dumps([str(beside), code, file_hashes(beside) if beside.is_dir() else {}, asked, here]).encode()).hexdigest()
     if key in SAME_BEFORE: return []
     there = folder_verdicts(folder, beside, env.name, asked)
-    pays = lambda reward: "gives no verdict" if reward is None else f"pays {reward:g}" if isinstance(reward, float) else f"pays {reward}"
+    pays = lambda reward: "masks it" if reward == "masked" else "gives no verdict" if reward is None else f"pays {reward:g}" if isinstance(reward, float) else f"pays {reward}"
     different = [i for i, (a, b) in enumerate(zip(here, there)) if a != b]
     stable = all(verdicts_of(env, [asked[i] for i in different]) == [here[i] for i in different] for _ in range(4))
     for i in different if stable else ():
@@ -1847,6 +1865,8 @@ def export(
     targets = [folder, *([folder.parent.parent / "environments" / name] if version == "0.7" else [])]
     for o in targets: check_target(o)
     code = export_code(env, version)
+    if version == "0.4" and sets_mask(module_source(code.travelling, "")): code.notes.append(f"{type(env.server).__name__} sets mask_sample, which NeMo Gym 0.4 does not know: there a masked rollout counts with its reward, in silence. "
+                                                                                             'Export for 0.7: nemo_gym="0.7" (on the command line --nemo-gym 0.7)')
     needed = requirements([module_source(code.travelling, ""), *code.rooms.values()], {Path(o).stem for o in code.rooms}, folder.absolute(), code.source)
     train, validation = env.make_tasks().split()
     if len(train) < NUM_EXAMPLES: raise GymenvError(f"{name}: {len(train)} training tasks; an export needs at least {NUM_EXAMPLES}.")

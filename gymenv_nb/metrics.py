@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['NUMBERS', 'KEYS', 'MASK_SAMPLE_FIELD', 'NO_FIGURES', 'STATISTICS', 'PLAIN_NUMBERS', 'FLOATS', 'BLOCK', 'is_masked',
-           'measured', 'mask_coverage', 'select_measured', 'numeric_fields', 'Columns', 'number_columns', 'as_float',
-           'columns_of', 'group_statistics', 'statistics_rows', 'field_statistics', 'group_starts', 'task_metrics',
-           'agent_metrics', 'uncollected', 'sorted_by_key', 'profile_from_data', 'pass_at_k', 'majority_score',
-           'spread', 'compute_pass_majority_metrics', 'add_avg_sample_std_dev', 'compute_subset_metrics',
-           'highest_k_metrics', 'AggregateMetricsMixin', 'aggregate_metrics', 'compute_aggregate_metrics']
+           'measured', 'why_masked', 'mask_coverage', 'select_measured', 'numeric_fields', 'Columns', 'number_columns',
+           'as_float', 'columns_of', 'group_statistics', 'statistics_rows', 'field_statistics', 'group_starts',
+           'task_metrics', 'agent_metrics', 'uncollected', 'sorted_by_key', 'profile_from_data', 'pass_at_k',
+           'majority_score', 'spread', 'compute_pass_majority_metrics', 'add_avg_sample_std_dev',
+           'compute_subset_metrics', 'highest_k_metrics', 'AggregateMetricsMixin', 'aggregate_metrics',
+           'compute_aggregate_metrics']
 
 # %% ../nbs/02_metrics.ipynb #e97d97d8
 import gc
@@ -46,6 +47,14 @@ def measured(
     "Whether a rollout counts: it is not masked, and its reward is a finite number."
     reward = row.get("reward")
     return not is_masked(row) and isinstance(reward, NUMBERS) and abs(reward) <= sys.float_info.max
+
+# %% ../nbs/02_metrics.ipynb #4755aa80
+def why_masked(
+    row: dict, # a masked rollout row, or what `verify` returned
+) -> str: # "masked (kind: reason)"
+    "Why a rollout is masked, in a line of at most 300 characters."
+    reasons = [" ".join(row[k].split()) for k in ("failure_kind", "failure_reason") if isinstance(row.get(k), str) and row[k].strip()]
+    return f"masked ({': '.join(reasons)[:280] or 'no reason given'})"
 
 # %% ../nbs/02_metrics.ipynb #e0c17940
 def mask_coverage(

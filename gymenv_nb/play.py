@@ -32,6 +32,7 @@ from .contract import AGENT_REF_KEY_NAME, RESPONSES_CREATE_PARAMS_KEY_NAME, ROLL
 from .environment import load_environment
 from .gymnasium import has_steps
 from .hosts import Hosts, HostLost, Zygote, host_kind
+from .metrics import is_masked, why_masked
 from .resources import Reply, Session, error_text, jsonable, last_line, server_of
 from .tables import LONGEST_SHOWN, in_a_line, plain
 from .tasks import Tasks, message_text, messages_of, prompt_text, row_error
@@ -169,7 +170,10 @@ class Trial:
     seconds: float = 0. # from the request to the reward
 
     @property
-    def reward(self) -> float | None: return self.row["reward"] if self.row else None
+    def reward(self) -> float | None: return self.row["reward"] if self.row and not self.masked else None
+
+    @property
+    def masked(self) -> str: "Why the verifier masked its reward; empty where it did not."; return why_masked(self.row) if self.row and is_masked(self.row) else ""
 
     @property
     def fields(self) -> dict:
@@ -179,7 +183,7 @@ class Trial:
     @property
     def text(self) -> str: "What the policy wrote, all turns."; return "\n".join(map(turn_text, self.turns))
 
-    def __repr__(self): return f"Trial({self.problem or f'reward {self.reward!r}'}; {', '.join(f'{k}={plain(v, 80)}' for k, v in self.fields.items())}; {plain(self.text, 120)!r})"
+    def __repr__(self): return f"Trial({self.problem or plain(self.masked, 320) or f'reward {self.reward!r}'}; {', '.join(f'{k}={plain(v, 80)}' for k, v in self.fields.items())}; {plain(self.text, 120)!r})"
 
 # %% ../nbs/12_play.ipynb #af208cd7
 class Side:
@@ -526,6 +530,7 @@ async def as_test(self: Playground,
 ) -> str: # source of a cell
     "A trial as a test. Raises `GymenvError` when it has no reward, is too long, or the verifier now gives another one."
     if trial is None or trial.row is None: raise GymenvError("No reward yet, so there is nothing to assert.")
+    if trial.masked: raise GymenvError(f"This response is {trial.masked}: it has no reward to assert.")
     names = names or {}
     server, taken = server_expression(self.env, names)
     wanted = [o.reply.json()["reward"] for o in trial.steps if o.name == "step"] if self.episodes else [trial.reward]
@@ -574,7 +579,8 @@ def problem_html(
 
 def verdict_html(trial: Trial) -> str:
     "The reward, and the fields that say why."
-    shown = problem_html(trial.problem, trial.place) if trial.row is None else f"<div><span class='reward'>Reward {trial.reward!r}</span> <span class='quiet'>in {milliseconds(trial.seconds)}</span></div>"
+    if trial.masked: shown = problem_html(f"The verifier {trial.masked[:6]} this response: {trial.masked[8:-1]}. It counts in no figure.")
+    else: shown = problem_html(trial.problem, trial.place) if trial.row is None else f"<div><span class='reward'>Reward {trial.reward!r}</span> <span class='quiet'>in {milliseconds(trial.seconds)}</span></div>"
     if trial.note: shown += f"<div>{as_html(trial.note)}</div>"
     rows = "".join(f"<tr><th>{as_html(k, 80)}</th><td>{as_html(v, 2000)}</td></tr>" for k, v in trial.fields.items())
     if rows: shown += f"<div class='quiet'>What the verifier returned beside it</div><table>{rows}</table>"
@@ -828,7 +834,7 @@ async def sample_now(self: PlayView):
     self.sample_button.disabled, self.stop_button.disabled = True, False
     self.trials, start, self.samples.options, num, self.since = [], time.monotonic(), [], self.num.value, self.follower.changes
     def told_of(ended=""):
-        rewards = Counter(repr(o.reward) if o.row else "failed" for o in self.trials)
+        rewards = Counter("masked" if o.masked else repr(o.reward) if o.row else "failed" for o in self.trials)
         self.progress.value = boxed(f"{len(self.trials)} of {num} in {time.monotonic() - start:.1f} s. " + (f"Rewards: {', '.join(f'{k} ({v} times)' if v > 1 else k for k, v in sorted(rewards.items()))}. " if rewards else "") + as_html(ended))
     def add(trial):
         self.trials.append(trial)
@@ -845,7 +851,7 @@ async def sample_now(self: PlayView):
 
 def list_samples(self: PlayView):
     "The responses by number, reward and text."
-    chosen, line = self.samples.value, lambda o: f"reward {o.reward!r}" if o.row else f"failed: {in_a_line(o.problem, 60)}"
+    chosen, line = self.samples.value, lambda o: in_a_line(o.masked, 60) if o.masked else f"reward {o.reward!r}" if o.row else f"failed: {in_a_line(o.problem, 60)}"
     self.loading = True
     self.samples.options = [*((f"written by hand | {in_a_line(' '.join(texts), 120)}", -i) for i, (_, texts) in enumerate(self.kept, 1)), *((f"{i}: {line(o)} | {in_a_line(o.text, 120)}", i) for i, o in enumerate(self.trials, 1))]
     self.samples.value, self.samples.layout.display = chosen, ""

@@ -18,6 +18,7 @@ from .check import FAIL, PASS, STEPS, TO_DO, Check, check, checked, placeholders
 from .contract import GymenvError
 from .evidence import EVIDENCE, PULL_REQUEST, Kept, code_hash, folder_facts, keep_run, keep_training, kept, server_folder, without_paths
 from .export import prose, quote
+from .metrics import measured
 from .rollouts import response_text, write_whole
 from .tables import in_a_line, plain
 from .tasks import prompt_text
@@ -65,7 +66,7 @@ def verification(folder: Path, facts: dict, have: Kept) -> list:
     "How a reward comes about, with a paid and an unpaid rollout."
     parts = ["## Verification", prose(facts["server"]["logic"]) or "The server's docstrings say nothing of it: see `verify` in `app.py`."]
     if facts["server"].get("servers"): parts.append(f"It asks other servers: {', '.join(f'`{o}`' for o in facts['server']['servers'])}.")
-    rollouts = [o for o in rows_in(folder/"data"/"example_rollouts.jsonl")[0] if isinstance(o.get("reward"), (int, float))]
+    rollouts = [o for o in rows_in(folder/"data"/"example_rollouts.jsonl")[0] if measured(o)]
     tasks = rows_in(folder/"data"/"example.jsonl")[0]
     chosen = list({id(o): o for o in (max(rollouts, key=lambda o: o["reward"]), min(rollouts, key=lambda o: o["reward"]))}.values()) if rollouts else []
     if len(chosen) == 2 and chosen[0]["reward"] == chosen[1]["reward"]: chosen = chosen[:1]

@@ -89,6 +89,7 @@ def code_rows(facts: dict) -> list:
     for what, rows in (("example rollouts", examples), ("rollouts of the run", sample)):
         if rows is None: continue
         if isinstance(rows, dict): found.append((what, NOT_DONE if others else DIFFERS, f"its verdicts need {', '.join(others)}; the folder's tests play back their answers" if others else rows["error"]))
+        elif not rows: found.append((what, NOT_DONE, "no rollout on record is measured, so there is nothing to compare"))
         else:
             other = [o for o in rows if o[2] != o[3]]
             found.append(compared(what, other and f"{len(other)} of {len(rows)} earn something else (task {other[0][0]}: {other[0][2]} on record, {other[0][3]} now)", f"{len(rows)} of {len(rows)} earn again what they earned"))
