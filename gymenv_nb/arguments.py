@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['ANY_TEXT', 'FLAG', 'PATH', 'FUNCTION', 'FIELDS', 'NOTHING', 'NAME', 'STOP', 'COUNT', 'SEED', 'SECONDS', 'THRESHOLD',
            'PORT', 'NAMES', 'ENVIRONMENT', 'POLICY', 'RUN', 'ROLLOUTS', 'TRAINING', 'TRAININGS', 'TASKS', 'ROWS',
-           'WHERE', 'RAY', 'Kind', 'span', 'whole', 'number', 'choice', 'instance', 'either', 'several', 'path_of',
-           'named_text', 'filled_text', 'like', 'rows_like', 'kind_of', 'shown', 'read_argument', 'call_error',
-           'system_error', 'takes', 'traceback_in_notebook']
+           'WHERE', 'RAY', 'LOOP', 'Kind', 'span', 'whole', 'number', 'choice', 'instance', 'either', 'several',
+           'path_of', 'named_text', 'filled_text', 'called_with', 'like', 'rows_like', 'kind_of', 'shown',
+           'read_argument', 'call_error', 'system_error', 'in_one_line', 'takes', 'traceback_in_notebook']
 
 # %% ../nbs/00_arguments.ipynb #904abace
 import sys
@@ -115,7 +115,7 @@ def either(
         for kind in kinds:
             try:
                 return kind.read(value)
-            except (TypeError, ValueError, OverflowError):
+            except Exception: # an object's own attributes may raise anything
                 continue
         raise ValueError
     *first, last = [o.words for o in kinds]
@@ -173,6 +173,23 @@ def filled_text(value):
     return value
 
 
+def called_with(
+    count: int, # positional arguments
+    words: str, # what is needed
+) -> Kind:
+    "Functions that can be called with so many arguments; any function whose signature Python does not know, as of some in C."
+    def read(value):
+        if not isinstance(value, Callable):
+            raise TypeError
+        try:
+            signature = inspect.signature(value)
+        except (TypeError, ValueError):
+            return value
+        signature.bind(*[None]*count)
+        return value
+    return Kind(words, read)
+
+
 NAME = Kind("text that is not empty", named_text)
 STOP = Kind("text that is not empty, or a list of such texts,", either(Kind("", filled_text), several(Kind("", filled_text), "")).read)
 COUNT = whole(1, 10**7)
@@ -194,10 +211,12 @@ def like(
 
 
 def rows_like(value):
-    "What may hold rows: an iterable or a function."
+    "What may hold rows: an iterable, or a function that is called without arguments."
     if isinstance(value, (str, bytes, type)) or type(value) is dict:
         raise TypeError
-    if not callable(value) and not any(hasattr(value, o) for o in ("__iter__", "__arrow_c_stream__", "column_names")):
+    if callable(value):
+        return called_with(0, "").read(value)
+    if not any(hasattr(value, o) for o in ("__iter__", "__arrow_c_stream__", "column_names")):
         raise TypeError
     return value
 
@@ -211,7 +230,7 @@ ROLLOUTS = Kind("a run, its folder, a .jsonl of rollouts or a list of their rows
 TRAINING = like("", "folder", "arms")
 TRAININGS = Kind("the folder of a training, a TrainingReport, or a list of them", either(TRAINING, PATH, several(either(TRAINING, PATH), "")).read)
 TASKS = Kind("Tasks, or how many", either(like("", "rows", "verify_request"), COUNT).read)
-ROWS = Kind("a path, a data set, rows, or a function that makes them,", either(PATH, Kind("", rows_like)).read)
+ROWS = Kind("a path, a data set, rows, or a function without arguments that makes them,", either(PATH, Kind("", rows_like)).read)
 WHERE = choice("processes", "threads", None)
 RAY = Kind("True, or the address of a cluster,", either(FLAG, NOTHING, NAME).read)
 
@@ -266,7 +285,7 @@ def read_argument(
     "A value of the kind. Raises `GymenvError` that names the argument."
     try:
         return kind.read(value)
-    except (TypeError, ValueError, OverflowError, AttributeError):
+    except Exception: # an object's own attributes may raise anything
         raise GymenvError(f"{name}={shown(value)}: {kind.words} is needed.") from None
 
 # %% ../nbs/00_arguments.ipynb #099a2f6c
@@ -281,18 +300,38 @@ def call_error(
     names = [k for k, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and k != "self"]
     title = f.__qualname__.removesuffix(".__init__")
     has = f"It has {', '.join(names)}." if names else "It has none."
-    unknown = [k for k in kwargs if k not in parameters]
-    if unknown and "keyword" in str(error):
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    unknown = [k for k in kwargs if k not in parameters and not takes_any]
+    if unknown:
         near = get_close_matches(unknown[0], names, 1, .5)
         return f"{title}: no argument {unknown[0]!r}. " + (f"Did you mean {near[0]}? " if near else "") + has
     return f"{title}: {error}. {has}"
 
 
+LOOP = "Symlink loop from " # with this `Path.resolve` begins the RuntimeError of a link that leads to itself
+
+
 def system_error(
-    error: OSError, # that names a file
-) -> str: # one line
+    error: Exception,
+) -> str: # one line; "" where the error names no file
     "What the system refused."
+    if isinstance(error, RuntimeError) and str(error).startswith(LOOP):
+        return f"{str(error).removeprefix(LOOP).strip(chr(39))}: a symbolic link that leads to itself."
+    if getattr(error, "filename", None) is None or getattr(error, "strerror", None) is None:
+        return ""
     return f"{error.filename}: {error.strerror}."
+
+
+def in_one_line(
+    error: Exception, # of a checked call
+) -> Exception: # what is raised in its place, or itself
+    "A message of one line for a mistake, also where a name holds a line break, and for a file that the system refuses."
+    if isinstance(error, GymenvError):
+        if len(lines := str(error).splitlines()) > 1:
+            error.args = (" ".join(lines),)
+        return error
+    message = system_error(error)
+    return GymenvError(" ".join(message.splitlines())) if message else error
 
 # %% ../nbs/00_arguments.ipynb #abaac5a1
 def takes(
@@ -326,9 +365,10 @@ def takes(
             return call.args, call.kwargs
 
         def refused(error):
-            if error.filename is None or error.strerror is None:
-                raise error
-            raise GymenvError(system_error(error)) from error
+            new = in_one_line(error)
+            if new is error:
+                raise # as it came
+            raise new from error
 
         if inspect.iscoroutinefunction(f):
             @functools.wraps(f)
@@ -336,7 +376,17 @@ def takes(
                 args, kwargs = checked(args, kwargs)
                 try:
                     return await f(*args, **kwargs)
-                except OSError as e:
+                except (GymenvError, OSError, RuntimeError) as e:
+                    refused(e)
+        elif not known and not kinds: # only the call itself can be wrong, and one that fits costs nothing more
+            @functools.wraps(f)
+            def wrapper(*args, **kwargs):
+                try:
+                    return f(*args, **kwargs)
+                except TypeError:
+                    checked(args, kwargs)
+                    raise
+                except (GymenvError, OSError, RuntimeError) as e:
                     refused(e)
         else:
             @functools.wraps(f)
@@ -344,7 +394,7 @@ def takes(
                 args, kwargs = checked(args, kwargs)
                 try:
                     return f(*args, **kwargs)
-                except OSError as e:
+                except (GymenvError, OSError, RuntimeError) as e:
                     refused(e)
         wrapper.kinds = known | {k: v for k, v in kinds.items() if k not in known}
         return wrapper

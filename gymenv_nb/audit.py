@@ -1965,7 +1965,7 @@ def audit(
     if run is not None: samples, rows, note = *run_samples(run, env), ""
     elif policy is None and any(o.reward > 0 for o in samples): note = "the rollouts are those of the folder"
     elif policy is None and len({task_key(o.row) for o in known if o.reward > 0 and prompt_text(o.row)}) >= 4: note = "no rollouts were made: the environment's own tests hold paid responses enough"
-    else: samples, rows, note = sample_run(env, policy if policy is not None and not isinstance(policy, str) else default_policy(policy), 12, seed, timeout, verify_in)
+    else: samples, rows, note = sample_run(env, default_policy(policy), 12, seed, timeout, verify_in)
     kind, _ = host_kind(env.server, verify_in)
     some = [tasks[round(i*(len(tasks) - 1)/max(1, num_tasks - 1))] for i in range(min(num_tasks, len(tasks)))] if len(tasks) > num_tasks else list(tasks.rows)
     zygotes = [Zygote(env.server) if kind == "processes" else None for _ in range(2)] # made here, while few threads run

@@ -74,7 +74,8 @@ def row_of(
     if LONG_INTEGER not in line.translate(DIGITS):
         try: return orjson.loads(line)
         except orjson.JSONDecodeError: pass # it may hold an escaped half of a surrogate pair, or NaN
-    return json.loads(line)
+    try: return json.loads(line)
+    except RecursionError: raise ValueError("nested too deeply") from None
 
 # %% ../nbs/00_contract.ipynb #43d34c51
 PLAIN_TYPES = ("str", "int", "float", "bool", "none", "bytes") # names of union members that have no fields

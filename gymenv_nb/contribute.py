@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .arguments import COUNT, ENVIRONMENT, FUNCTION, PATH, POLICY, SEED, takes
+from .arguments import COUNT, ENVIRONMENT, PATH, POLICY, SEED, called_with, takes
 from .check import check
 from .contract import GymenvError
 from .environment import load_environment
@@ -100,7 +100,7 @@ def trained(
 
 
 @takes(env=ENVIRONMENT, policy=POLICY, num_tasks=COUNT, num_repeats=COUNT, to=PATH, export_to=PATH, seed=SEED,
-       say=FUNCTION, train=COUNT)
+       say=called_with(1, "a function of a text"), train=COUNT)
 def pipeline(
     env, # an Environment, or what `load_environment` takes
     policy=None, # None: the embedded policy
@@ -124,7 +124,7 @@ def pipeline(
     start, given = time.monotonic(), env
     check_version(nemo_gym)
     env = load_environment(given)
-    if policy is None or isinstance(policy, str): policy = default_policy(policy)
+    policy = default_policy(policy)
     if train is not None:
         from gymenv_nb.train import needs_train, trainable
         needs_train(); trainable(policy) # before anything is done

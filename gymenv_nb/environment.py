@@ -279,6 +279,7 @@ def environment_in(
     raise GymenvError(f"{place}: {len(found)} Environments ({', '.join(o.name for o in found)}). Keep one a module.")
 
 
+@takes()
 def example_names() -> list:
     "Names of the environments that ship with the library."
     folder = Path(gymenv_nb.__file__).parent/"envs"

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import yaml
 
-from .arguments import COUNT, ENVIRONMENT, NAME, PATH, takes, whole
+from .arguments import COUNT, ENVIRONMENT, NAME, PATH, choice, takes, whole
 from .contract import GymenvError
 from .environment import Environment, example_names, load_environment
 from .tasks import Tasks
@@ -308,6 +308,7 @@ class NemoRL:
     settings: dict # instruct and thinking: lists of `Setting`
     notes: list = field(default_factory=list) # what the author should know
 
+    @takes(kind=choice(*KINDS))
     def config(self,
         kind:str, # instruct or thinking
     )->dict:

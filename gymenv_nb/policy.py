@@ -30,7 +30,7 @@ from itertools import takewhile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .arguments import FUNCTION, Kind, NAME, NAMES, PATH, PORT, RAY, SECONDS, STOP, choice, either, like, number, shown, takes, whole
+from .arguments import Kind, NAME, NAMES, PATH, PORT, RAY, SECONDS, STOP, called_with, choice, either, like, number, read_argument, shown, takes, whole
 from .contract import GymenvError, NeMoGymChatCompletionCreateParamsNonStreaming, NeMoGymResponse, NeMoGymResponseCreateParamsNonStreaming, TokenIDLogProbMixin, describe_errors, line_of, patch, row_of
 from .engine import ROWS, Engine, Request, Sample, Sampling, checked_device
 from .grading import split_thinking
@@ -428,7 +428,7 @@ class _Queue:
             return True
 
 # %% ../nbs/06_policy.ipynb #38fc556e
-@takes(f=FUNCTION, name=NAME)
+@takes(f=called_with(1, "a function of the request"), name=NAME)
 class FunctionPolicy(Policy):
     "A policy that is a function. Text that it returns is read as a model's text: `<think>` and `<tool_call>` become items."
     def __init__(self,
@@ -703,8 +703,9 @@ class TransformersPolicy(Policy):
     def concurrency(self)->int: "Requests to have under way: as many again wait, so that no place is empty."; return max(1024, 2 * self.rows)
 
     async def respond(self, params, seed=0):
+        if type(seed) is not int: seed = read_argument("seed", seed, whole())
         loop = asyncio.get_running_loop()
-        job = _Job(as_request(params), int(seed), loop, loop.create_future())
+        job = _Job(as_request(params), seed, loop, loop.create_future())
         self._jobs.put(job)
         return await job.future
 
@@ -1928,6 +1929,7 @@ def with_template_arguments(
     body:dict, # of a request; `chat_template_kwargs` as vLLM and SGLang take them
 )->dict: # the arguments in `metadata`, where NeMo Gym has them
     "The body with what the chat template is told in its place."
+    if not isinstance(body, dict): raise RequestError(f"body={shown(body)}: an object is needed.")
     told = body.get("chat_template_kwargs")
     if told is not None and not isinstance(told, dict): raise RequestError(f"chat_template_kwargs={told!r}: it is an object.")
     rest = {k: v for k, v in body.items() if k != "chat_template_kwargs"}
@@ -1938,8 +1940,9 @@ def with_template_arguments(
 @patch
 async def answer_responses(self:Policy, body:dict)->dict: # a Response
     "Answers a request of the Responses API. Raises RequestError for what it cannot do."
+    body = with_template_arguments(body)
     if body.get("background"): raise RequestError("background=True: the answer comes with the request. Leave it out.")
-    params = as_request({k: v for k, v in with_template_arguments(body).items() if k != "seed"})
+    params = as_request({k: v for k, v in body.items() if k != "seed"})
     return (await self.respond(params, seed_of(body))).model_dump(mode="json")
 
 
@@ -1960,7 +1963,7 @@ async def answer(self:Policy,
 )->tuple: # HTTP status and body
     "Answers as an OpenAI-compatible endpoint. Raises nothing: what is wrong with the request is status 400, what is wrong with the policy 500."
     routes = {"/responses": self.answer_responses, "/chat/completions": self.answer_chat}
-    name = "/" + path.strip("/").removeprefix("v1/")
+    name = "/" + str(path).strip("/").removeprefix("v1/")
     if name == "/models": return 200, dict(object="list", data=[dict(id=self.name, object="model", created=0, owned_by="gymenv_nb")])
     if name not in routes: return api_error(404, f"{path}: nothing here. There are /v1/responses, /v1/chat/completions and /v1/models.")
     if not isinstance(body, dict): return api_error(400, "the body is no JSON object.")

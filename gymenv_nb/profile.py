@@ -6,8 +6,8 @@
 __all__ = ['GROUP_SIZE', 'STEP_PROMPTS', 'ROUNDING', 'ANSWER_FIELDS', 'PASSED', 'WRONG', 'ANY_TOOL', 'MOST_VALUES',
            'LENGTH_NAMES', 'least_passed', 'whole_rewards', 'equal_rewards', 'task_table', 'is_binary', 'prior_of',
            'answers_of', 'outcomes_of', 'outcome_table', 'task_starts', 'task_sums', 'tool_table', 'number_table',
-           'label_table', 'Profile', 'task_mean', 'summarize', 'tasks_for', 'profile', 'percent', 'ends', 'short_name',
-           'repeats_needed', 'Samples']
+           'label_table', 'Profile', 'task_mean', 'summarize', 'tasks_for', 'columns_of_rows', 'profile', 'percent',
+           'ends', 'short_name', 'repeats_needed', 'Samples']
 
 # %% ../nbs/09_profile.ipynb #76b687ed
 import math
@@ -22,7 +22,7 @@ import numpy as np
 import orjson
 import polars as pl
 
-from .arguments import NAME, ROLLOUTS, number, takes
+from .arguments import COUNT, NAME, ROLLOUTS, number, takes, whole
 from .columns import CALL_OUTCOMES, STILL_WRITTEN, RunColumns, read_run, row_at
 from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of, patch
 from .estimates import (
@@ -313,6 +313,17 @@ def tasks_for(
     return int(np.searchsorted(np.cumsum(ordered), share*ordered.sum()) + 1) if ordered.sum() > 0 else 0
 
 # %% ../nbs/09_profile.ipynb #dbf0d43c
+def columns_of_rows(
+    rows: list, # of rollouts
+): # columns, as of a file that holds them
+    "The columns of rows in memory. Raises `GymenvError` as `read_run` does, with `run` for the file."
+    path = Path(tempfile.mkdtemp())/"rollouts.jsonl"
+    try: path.write_bytes(b"".join(map(line_of, rows)))
+    except (TypeError, ValueError, RecursionError) as e: raise GymenvError(f"run: a row is no JSON ({str(e).splitlines()[0]}).") from None
+    try: return read_run(path)
+    except GymenvError as e: raise GymenvError(str(e).replace(str(path), "run")) from None
+
+
 @takes(run=ROLLOUTS, pass_threshold=number(), answer_key=NAME)
 def profile(
     run, # a `Run`, the path of its folder, of a .jsonl of rollouts (NeMo Gym's too), or a list of rollout rows
@@ -321,10 +332,7 @@ def profile(
 ) -> Profile: # tables and headline numbers
     """The reward profile of a run. Without materialized inputs beside the rollouts, nothing counts as missing. What cannot be read is named in `notes` and in no figure.
     Raises `GymenvError` when there is no rollout to be read, when one stands there twice with different rewards, or belongs to another run."""
-    if isinstance(run, (list, tuple)):
-        run, rows = Path(tempfile.mkdtemp())/"rollouts.jsonl", run
-        run.write_bytes(b"".join(map(line_of, rows)))
-    columns = read_run(run)
+    columns = read_run(run) if not isinstance(run, (list, tuple)) else columns_of_rows(run)
     answers = answers_of(columns, answer_key)
     rollouts = columns.rollouts.with_columns(outcome=outcomes_of(columns, answers, pass_threshold))
     tasks = task_table(columns, pass_threshold)
@@ -423,6 +431,7 @@ def _repr_html_(self: Profile) -> str:
 
 # %% ../nbs/09_profile.ipynb #f7b1f429
 @patch
+@takes()
 def row(self: Profile,
     task: int, # task index
     rollout: int, # rollout index
@@ -434,6 +443,7 @@ def row(self: Profile,
 
 
 @patch
+@takes(n=whole(0))
 def extremes(self: Profile,
     n: int = 5, # rollouts
     worst: bool = True, # the lowest rewards; else the highest
@@ -474,6 +484,7 @@ def samples(self: Profile) -> Samples:
 
 
 @patch
+@takes(least=number(0))
 def training_subset(self: Profile,
     to: str | Path, # a .jsonl file
     least: float = .5, # chance that a task's next group of 16 has a signal
@@ -489,6 +500,7 @@ def training_subset(self: Profile,
 
 # %% ../nbs/09_profile.ipynb #5ec50ecf
 @patch
+@takes(chunk=COUNT)
 def reward_profiling(self: Profile,
     chunk: int = 1000, # tasks that are held at a time
 ): # yields a dict per task that has rollouts
@@ -515,6 +527,7 @@ def agent_metrics(self: Profile) -> list: # a dict per agent
 
 
 @patch
+@takes()
 def save(self: Profile,
     folder: str | Path | None = None, # where to; beside the rollouts when None
 ) -> list: # the paths of the two files

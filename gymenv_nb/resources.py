@@ -8,10 +8,10 @@ __all__ = ['LIBRARIES', 'CELLS', 'NEMO_GYM_MCP_SESSION_TOKEN_HEADER', 'NEMO_GYM_
            'BaseResourcesServerConfig', 'BaseServer', 'SimpleServer', 'BaseResourcesServer', 'SimpleResourcesServer',
            'BaseResponsesAPIAgentConfig', 'BaseResponsesAPIAgent', 'SimpleResponsesAPIAgent', 'is_kind', 'is_own',
            'client_for', 'server_of', 'verify_request_type', 'is_library', 'place_of', 'last_line', 'error_text',
-           'Reply', 'failed', 'in_process_app', 'json_bytes', 'PlainRoute', 'plain_route', 'plain_routes', 'json_reply',
-           'Session', 'response_of', 'jsonable', 'verify', 'verified', 'is_seeded', 'reward', 'call_tool', 'web_app',
-           'DirectApp', 'serve_app', 'serve', 'MCPSessionError', 'MCPServerMetadata', 'gym_tool', 'TokenMiddleware',
-           'MCPResourcesServer', 'call_over_mcp', 'mcp_tools']
+           'Reply', 'failed', 'in_process_app', 'json_bytes', 'PlainRoute', 'plain_route', 'plain_routes',
+           'place_of_no_json', 'json_reply', 'Session', 'response_of', 'jsonable', 'verify', 'verified', 'is_seeded',
+           'reward', 'call_tool', 'web_app', 'DirectApp', 'serve_app', 'serve', 'MCPSessionError', 'MCPServerMetadata',
+           'gym_tool', 'TokenMiddleware', 'MCPResourcesServer', 'call_over_mcp', 'mcp_tools']
 
 # %% ../nbs/02_resources.ipynb #02db32f3
 import functools
@@ -406,18 +406,36 @@ def plain_routes(
     return found
 
 # %% ../nbs/02_resources.ipynb #b9f23ea1
+def place_of_no_json(
+    value, # that holds something that is no JSON
+) -> str: # "fields.0.when"; "" where it is the value itself
+    "Where in a value that stands which JSON cannot hold."
+    place = []
+    while len(place) < 20: # a value may hold itself
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ():
+            try: json.dumps(item, allow_nan=False)
+            except (ValueError, TypeError, RecursionError): break
+        else: break
+        place.append(str(key))
+        value = item
+    return ".".join(place)
+
+
 def json_reply(
     body, # of a request: JSON-able, or JSON as bytes
 ): # JSON as bytes; a `Reply` with status 422 when it is none
     "The body as it is sent."
     try: return body if isinstance(body, bytes) else json.dumps(body, allow_nan=False).encode()
-    except (ValueError, TypeError) as e: return Reply(422, json.dumps(dict(detail=f"not JSON: {e}")).encode())
+    except (ValueError, TypeError, RecursionError) as e:
+        place = place_of_no_json(body)
+        return Reply(422, json.dumps(dict(detail=f"{place}: not JSON: {e}" if place else f"not JSON: {e}")).encode())
 
 # %% ../nbs/02_resources.ipynb #12c22331
 class Session:
     "One rollout's session with a server, in process: `post` is a request over HTTP without the HTTP."
     apps: Dict[int, tuple] = {} # server's id to (server, app, ASGI callable, its plain routes): an app is built once
 
+    @takes()
     def __init__(self,
         server, # resources-server class or instance; state lives in the instance
     ):
@@ -438,6 +456,7 @@ class Session:
         body, # JSON-able, or JSON as bytes
     ) -> Reply:
         "Send a POST request."
+        if not isinstance(path, str): raise GymenvError(f"path={shown(path)}: a route is needed, such as '/verify'.")
         data = json_reply(body)
         if isinstance(data, Reply): return data
         if plain := self.plain.get(path):
@@ -468,7 +487,9 @@ def response_of(
 ): # a NeMoGymResponse, or a dict of one
     "A complete response from text or output items."
     if isinstance(response, str): return text_response(response)
-    return items_response(response) if isinstance(response, (list, tuple)) else response
+    if not isinstance(response, (list, tuple)): return response
+    try: return items_response(response)
+    except ValidationError as e: raise GymenvError(f"response: {describe_errors(e)}. Give text, output items as the Responses API has them, or a whole response.") from None
 
 
 def jsonable(value):

@@ -964,7 +964,7 @@ def opened(env, policy, num_repeats: int, to, tasks, seed: int, verify_timeout: 
     "Begin or take up the run that `collect` was asked for: the work, and the rows that are still to be done. Its folder is held meanwhile."
     patience = checked_patience(patience)
     env = load_environment(env)
-    if policy is None or isinstance(policy, str): policy = default_policy(policy)
+    policy = default_policy(policy)
     if ray:
         if not hasattr(policy, "ray"): raise GymenvError(f"ray={ray!r}: {policy!r} runs no model of its own, so there is nothing to put on Ray. Leave ray out.")
         policy.on_ray(ray)
@@ -1021,9 +1021,12 @@ def collect(
     return call(watcher(progress, call))
 
 # %% ../nbs/08_rollouts.ipynb #21bc731e
-def default_policy(name: str | None):
+def default_policy(
+    given, # a policy, or what `policy` takes; None: the embedded one
+): # a policy
+    "The policy that is meant."
     from gymenv_nb.policy import policy
-    return policy(name or "embedded")
+    return given if hasattr(given, "respond") else policy("embedded" if given is None else given)
 
 
 def make(
