@@ -177,9 +177,9 @@ def called_with(
     count: int, # positional arguments
     words: str, # what is needed
 ) -> Kind:
-    "Functions that can be called with so many arguments; any function whose signature Python does not know, as of some in C."
+    "Functions that can be called with so many arguments; any function whose signature Python does not know, as of some in C. A class is none."
     def read(value):
-        if not isinstance(value, Callable):
+        if isinstance(value, type) or not isinstance(value, Callable):
             raise TypeError
         try:
             signature = inspect.signature(value)

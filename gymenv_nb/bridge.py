@@ -316,7 +316,8 @@ def config_tree(
     try:
         text = path.read_text(encoding="utf-8")
         if yaml_depth(text) > MOST_DEPTH: raise GymenvError(f"{path}: no configuration: it is nested more than {MOST_DEPTH} deep.")
-        seen[path] = OmegaConf.create(text)
+        try: seen[path] = OmegaConf.create(text)
+        except AssertionError: seen[path] = None # of OmegaConf, for a number alone
     except (yaml.YAMLError, OmegaConfBaseException, ValueError) as e: raise GymenvError(f"{path}: no valid YAML ({str(e).splitlines()[0]}).") from None
     if not OmegaConf.is_dict(seen[path]): raise GymenvError(f"{path}: no configuration.")
     for o in seen[path].get("config_paths") or []:

@@ -8,13 +8,14 @@ __all__ = ['app', 'EnvironmentArgument', 'PolicyOption', 'ModelOption', 'ApiOpti
            'ConfigOption', 'SetOption', 'ServerOption', 'NemoGymOption', 'FolderArgument', 'ClickException', 'REFUSALS',
            'policy_of', 'pairs', 'environment_of', 'new', 'list_environments', 'copy_guides', 'lab', 'test',
            'serve_environment', 'collect', 'estimate', 'profile', 'compare', 'train', 'nemo_rl', 'reverify', 'export',
-           'audit', 'pipeline', 'check_folder', 'pr', 'reproduce_folder', 'usage_error', 'leave_stdout', 'run_command',
-           'main']
+           'audit', 'pipeline', 'check_folder', 'pr', 'reproduce_folder', 'usage_error', 'leave_stdout', 'empty_word',
+           'run_command', 'show_warning', 'main']
 
 # %% ../nbs/16_cli.ipynb #8254d091
 import errno
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -375,10 +376,25 @@ def leave_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def empty_word(
+    words: list, # of the command line
+) -> str: # the option that it belongs to, or "an argument"; "" when there is none
+    "Which word is empty: as with --to=$FOLDER, when FOLDER is not set. A path would be the folder where one stands."
+    for before, word in zip(["", *words], words):
+        name, sign, value = word.partition("=")
+        if not word.strip():
+            return before if before.startswith("-") else "an argument"
+        if name.startswith("-") and sign and not value.strip():
+            return name
+    return ""
+
+
 def run_command(
-    arguments: list | None, # words of the command line
+    arguments: list | None, # words of the command line; None: those of the process
 ) -> tuple: # exit code, and the line for stderr or ""
     "A command, and what came of it."
+    if empty := empty_word(sys.argv[1:] if arguments is None else arguments):
+        return 2, f"{empty} is empty. Give a value, or leave it out."
     try:
         code = app(arguments, standalone_mode=False) or 0
         sys.stdout.flush()
@@ -403,6 +419,14 @@ def run_command(
         return 2, f"{e.filename}: {e.strerror}." if e.filename else f"{e.strerror}."
 
 
+def show_warning(
+    message: Warning, # what is to be said
+    *_, # where it was raised: a place in the package, which is not the user's
+) -> None:
+    "A warning as one line."
+    print(f"gymenv: {' '.join(str(message).split())}", file=sys.stderr)
+
+
 def main(
     arguments: list | None = None, # words of the command line; None: those of the process
 ) -> None:
@@ -410,7 +434,9 @@ def main(
     for stream in (sys.stdout, sys.stderr):
         if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"): # a terminal without UTF-8
             stream.reconfigure(errors="backslashreplace")
-    code, line = run_command(arguments)
+    with warnings.catch_warnings():
+        warnings.showwarning = show_warning
+        code, line = run_command(arguments)
     if line:
         print(f"gymenv: {line}", file=sys.stderr)
     sys.exit(code)

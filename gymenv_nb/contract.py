@@ -131,6 +131,7 @@ def describe_errors(
     for path, e in fitting_errors(every)[1]: messages.setdefault(".".join(map(str, path)) or "row", e["msg"])
     deepest = [k for k in messages if not any(o != k and o.startswith(k + ".") for o in messages)]
     text = "; ".join(f"{k}: {messages[k]}" for k in deepest[:most])
+    text = " ".join(text.splitlines()) # a key may hold a line break
     return text + (f"; and {len(deepest) - most} more" if len(deepest) > most else "")
 
 # %% ../nbs/00_contract.ipynb #9b2147cb

@@ -21,6 +21,7 @@ import sys
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from hashlib import blake2b
 from html import escape
 from itertools import islice
@@ -363,4 +364,5 @@ def load_environment(
     try:
         if re.fullmatch(r"[\w.]+", name) and importlib.util.find_spec(name.split(".")[0]): return environment_in(importlib.import_module(name), name)
     except ModuleNotFoundError: pass
-    raise GymenvError(f"no environment {name!r}. Give a name ({', '.join(example_names())}), a notebook (.ipynb), a module or a folder.")
+    near = get_close_matches(name, example_names(), 1)
+    raise GymenvError(f"no environment {name!r}. {f'Did you mean {near[0]}? ' if near else ''}Give a name ({', '.join(example_names())}), a notebook (.ipynb), a module or a folder.")

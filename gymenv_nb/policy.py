@@ -469,6 +469,7 @@ class FunctionPolicy(Policy):
 
     async def respond(self, params, seed=0):
         params = as_request(params)
+        if type(seed) is not int: seed = read_argument("seed", seed, whole())
         result = await self._result(params)
         if isinstance(result, NeMoGymResponse): return result
         try: asked = params.model_dump_json()
@@ -1674,6 +1675,7 @@ class OpenAIPolicy(Policy):
 
     async def respond(self, params, seed=0):
         import openai
+        if type(seed) is not int: seed = read_argument("seed", seed, whole())
         params = as_request(params)
         params = params.model_copy(update={k: v for k, v in self.asked.items() if v is not None and getattr(params, k) is None})
         if not self._ready: await asyncio.to_thread(self._reach)
@@ -1963,7 +1965,8 @@ async def answer(self:Policy,
 )->tuple: # HTTP status and body
     "Answers as an OpenAI-compatible endpoint. Raises nothing: what is wrong with the request is status 400, what is wrong with the policy 500."
     routes = {"/responses": self.answer_responses, "/chat/completions": self.answer_chat}
-    name = "/" + str(path).strip("/").removeprefix("v1/")
+    if not isinstance(path, str): return api_error(404, f"path={shown(path)}: there are /v1/responses, /v1/chat/completions and /v1/models.")
+    name = "/" + path.strip("/").removeprefix("v1/")
     if name == "/models": return 200, dict(object="list", data=[dict(id=self.name, object="model", created=0, owned_by="gymenv_nb")])
     if name not in routes: return api_error(404, f"{path}: nothing here. There are /v1/responses, /v1/chat/completions and /v1/models.")
     if not isinstance(body, dict): return api_error(400, "the body is no JSON object.")

@@ -443,7 +443,7 @@ def row(self: Profile,
 
 
 @patch
-@takes(n=whole(0))
+@takes(n=whole(0, 10**7))
 def extremes(self: Profile,
     n: int = 5, # rollouts
     worst: bool = True, # the lowest rewards; else the highest

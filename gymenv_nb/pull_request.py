@@ -192,7 +192,7 @@ def pull_request(
     Raises `GymenvError` when the folder is no resources server, or the evidence is of another verifier."""
     folder = server_folder(folder)
     if run is not None: keep_run(folder, run)
-    for o in training if isinstance(training, (list, tuple)) else [] if training is None else [training]: keep_training(folder, o)
+    for o in training if isinstance(training, (list, tuple, set, frozenset)) else [] if training is None else [training]: keep_training(folder, o)
     facts = folder_facts(folder, ("server", "tests", "examples"))
     if "error" in facts["server"]: raise GymenvError(f"{folder}: the server cannot be loaded, so there is nothing to describe: {facts['server']['error']}")
     found = checked(folder, (1, 2, 3, 4, 5, 6), facts)

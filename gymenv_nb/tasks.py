@@ -292,7 +292,10 @@ def read_rows(
         name, rows = f"dataset {getattr(source, 'split', None) or ''}".strip(), rows_of_table(source.with_format("arrow")[:], required)
     elif hasattr(source, "to_pylist") and hasattr(source, "schema"): name, rows = "table", rows_of_table(source, required)
     elif is_frame(source): name, rows = "DataFrame", frame_rows(source, required)
-    elif isinstance(source, Callable): rows = list(source())
+    elif isinstance(source, Callable):
+        returned = source()
+        if isinstance(returned, (str, bytes, dict)) or not hasattr(returned, "__iter__"): raise GymenvError(f"source: the function {name} returned {a_kind(returned)}, no rows. It returns or yields dicts.")
+        rows = list(returned)
     elif isinstance(source, dict) or not hasattr(source, "__iter__"):
         raise GymenvError(f"{in_a_line(repr(source), 60)} is {a_kind(source)}, no rows. Give a list of dicts, a .jsonl or .parquet file, a data set or a data frame.")
     else: rows = list(source)

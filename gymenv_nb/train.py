@@ -10,10 +10,10 @@ __all__ = ['SHARED', 'ATTENTION', 'SMALL', 'SCALE_RATE', 'SCALE_EPSILON', 'LOOKE
            'dealt', 'Arm', 'step_seed', 'step_rollouts', 'step_facts', 'needs_train', 'last_gains', 'scale_of',
            'trainer_class', 'divergence', 'evaluation_row', 'bf16_here', 'cut_after', 'tracking_environment',
            'wandb_link', 'tracked', 'micro_batch_of', 'rate_of', 'run_arm', 'train_arm', 'give_back', 'peak_memory',
-           'check_signal', 'save_trained', 'place_of', 'trainable', 'model_facts', 'the_arms', 'whole_settings',
-           'begin_training', 'benchmark_for', 'train_grpo', 'workers_for', 'run_here', 'arm_process', 'start_process',
-           'run_processes', 'raise_failure', 'arms_text', 'ends_of', 'watch', 'change_text', 'verdict_text',
-           'TrainingReport']
+           'check_signal', 'save_trained', 'place_of', 'trainable', 'model_facts', 'the_arms', 'checked_trl',
+           'whole_settings', 'read_training', 'begin_training', 'benchmark_for', 'train_grpo', 'workers_for',
+           'run_here', 'arm_process', 'start_process', 'run_processes', 'raise_failure', 'arms_text', 'ends_of',
+           'watch', 'change_text', 'verdict_text', 'TrainingReport']
 
 # %% ../nbs/13_train.ipynb #e2ecc745
 import contextlib
@@ -30,7 +30,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from hashlib import blake2b
 from html import escape
 from itertools import groupby
@@ -39,7 +40,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from .arguments import COUNT, ENVIRONMENT, NAME, PATH, POLICY, SEED, choice, either, number, several, takes, whole
+from .arguments import COUNT, ENVIRONMENT, NAME, PATH, POLICY, SEED, choice, either, number, several, shown, takes, whole
 from .agent import RolloutFailure, turn_seed
 from .compare import Comparison, compare
 from .contract import ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of
@@ -969,6 +970,22 @@ def the_arms(
     return arms | (dict(control=list(arms.values())[-1]) if control else {})
 
 # %% ../nbs/13_train.ipynb #d6bb34a3
+def checked_trl(
+    given: dict | None, # settings of TRL's GRPOConfig
+) -> dict:
+    "The same. Raises `GymenvError` for a setting that GRPOConfig has not, and for a value that training.json cannot hold."
+    if not given: return {}
+    from trl import GRPOConfig
+    known = [o.name for o in fields(GRPOConfig) if o.init]
+    for name, value in given.items():
+        if name not in known:
+            near = get_close_matches(str(name), known, 1)
+            raise GymenvError(f"trl: GRPOConfig has no setting {name!r}." + (f" Did you mean {near[0]}?" if near else ""))
+        try: json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError): raise GymenvError(f"trl: {name}={shown(value)} cannot be written to training.json. Give text, numbers, lists or dicts.") from None
+    return dict(given)
+
+
 def whole_settings(env, given, policy, benchmark, given_benchmark, steps, prompts, repeats, modes, control, learning_rate, lora, seed, validation, validate_every, max_output_tokens, micro_batch, report_to, device, trl) -> dict:
     "All that decides a training."
     from gymenv_nb.engine import checked_device
@@ -981,14 +998,26 @@ def whole_settings(env, given, policy, benchmark, given_benchmark, steps, prompt
     every = validate_every or max(1, -(-steps//4))
     return dict(environment=env.name, environment_hash=env.source_hash(), place=place_of(given, env), benchmark=benchmark.name if benchmark else None, benchmark_place=place_of(given_benchmark, benchmark) if benchmark else None,
                 **facts, arms=the_arms(modes, policy.thinking, facts["switch"], control), steps=steps, prompts=prompts, repeats=repeats, seed=seed, learning_rate=learning_rate or rate_of(facts["parameters"], lora), scale_rate=SCALE_RATE if facts["parameters"] < SMALL and not lora else None, lora=lora,
-                validation=validation, validate_every=every, checkpoint_every=min(every, 10), max_output_tokens=max_output_tokens or policy.asked["max_tokens"], micro_batch=micro_batch, report_to=list(report_to), device=device, trl=trl or {})
+                validation=validation, validate_every=every, checkpoint_every=min(every, 10), max_output_tokens=max_output_tokens or policy.asked["max_tokens"], micro_batch=micro_batch, report_to=list(report_to), device=device, trl=checked_trl(trl))
+
+
+def read_training(
+    path: Path, # training.json
+) -> dict:
+    "What a training says of itself. Raises `GymenvError` for a file that is torn, or of something else."
+    try: settings = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as e: raise GymenvError(f"{path}: no valid JSON ({str(e).splitlines()[0]}). Restore the file, or train into another folder.") from None
+    kinds = dict(arms=dict, policy=dict, environment=str)
+    missing = [k for k, kind in kinds.items() if not isinstance(settings, dict) or not isinstance(settings.get(k), kind)]
+    if missing: raise GymenvError(f"{path}: no settings of a training ({missing[0]!r} is missing, or of another type). Restore the file, or train into another folder.")
+    return settings
 
 
 def begin_training(folder: Path, settings: dict, env: Environment, benchmark: Environment | None) -> None:
     "Write the settings and the tasks, or see that the folder holds the same training. Raises `GymenvError` when it holds another."
     path = folder/"training.json"
     if path.exists():
-        old = json.loads(path.read_text(encoding="utf-8"))
+        old = read_training(path)
         deciding = lambda s: {k: v for k, v in s.items() if k not in ("place", "benchmark_place", "device", "micro_batch", "report_to")} | {"policy": {k: v for k, v in s["policy"].items() if k != "model"}}
         if changed := differences(deciding(old), deciding(settings)): raise GymenvError(f"{folder}: holds another training ({'; '.join(changed[:3])}). Choose another folder, or delete this one.")
         return write_whole(path, json.dumps({**old, **settings}, indent=1).encode())
@@ -1262,13 +1291,14 @@ class TrainingReport:
     ):
         self.folder = Path(folder)
         if not (self.folder/"training.json").is_file(): raise GymenvError(f"{self.folder}: no training (it has no training.json). Make one: gymenv train NAME --to {self.folder}")
-        self.settings = json.loads((self.folder/"training.json").read_text(encoding="utf-8"))
+        self.settings = read_training(self.folder/"training.json")
         self.arms = {o: Arm(self.folder, o) for o in ("instruct", "thinking", "control") if o in self.settings["arms"]}
         self.unfinished = [o for o, arm in self.arms.items() if not arm.finished]
         self.metrics = pl.DataFrame([dict(arm=name, **row) for name, arm in self.arms.items() for row in arm.metrics()], infer_schema_length=None)
         self.evaluations = pl.DataFrame([dict(arm=name, **{"kl": None, **row}) for name, arm in self.arms.items() for row in arm.evaluations()], infer_schema_length=None)
         self._profiles = {}
 
+    @takes()
     def evaluated(self, arm: str, kind: str, last: bool): # a `Profile`; None when there is none
         "The first or the last evaluation of an arm."
         steps = sorted(o["step"] for o in self.arms[arm].evaluations() if o["set"] == kind) if arm in self.arms else []
