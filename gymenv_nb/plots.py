@@ -49,7 +49,7 @@ def figure(
             f(ax)
             ax.grid(axis="x", visible=False)
             for axis in (ax.xaxis, ax.yaxis):
-                if axis.get_label_text().startswith(("rollouts", "tasks", "output")): axis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10]))
+                if axis.get_label_text().startswith(("rollouts", "tasks", "output")): axis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10], min_n_ticks=1))
             sns.despine(ax=ax, left=True)
         for ax in axes.flat[len(draw):]: ax.set_axis_off()
         if title: fig.suptitle(title, x=.01, ha="left", fontsize=14, fontweight="bold")
@@ -101,7 +101,8 @@ def draw_solve_rates(
         if len(some): ax.scatter(some["rank"], some[column], s=26 if len(tasks) <= 100 else 9, color=color, label=label, zorder=2, linewidth=0)
     without = s["tasks_with_rollouts"] - s["tasks_with_signal"]
     if without: ax.legend(loc="upper left", handletextpad=.2, borderaxespad=.2)
-    title = f"{without} of {s['tasks_with_rollouts']} tasks give GRPO no signal" if without else "Every task gives GRPO a signal"
+    tasks_named = f"{without} of {s['tasks_with_rollouts']} tasks give" if s["tasks_with_rollouts"] > 1 else "The only task gives"
+    title = f"{tasks_named} GRPO no signal" if without else "Every task gives GRPO a signal"
     ax.set(title=title, xlabel="tasks, hardest first", ylabel=f"{name} of the task")
     ax.set_xlim(.4, len(tasks) + .6)
     if s["binary"]: ax.set_ylim(-.04, 1.22); ax.set_yticks([0, .25, .5, .75, 1])
@@ -302,7 +303,7 @@ def draw_differences(
     ax.axhline(found.value, color="0.15", linewidth=1.3, linestyle=(0, (4, 2)), label=None if found.low is not None else "mean")
     ax.legend(loc="upper right", borderaxespad=.2)
     up, down = int((d > 0).sum()), int((d < 0).sum())
-    ax.set(title=f"{up:,} tasks are better, {down:,} worse, {len(d) - up - down:,} equal", xlabel="tasks, by difference", ylabel="difference of mean rewards")
+    ax.set(title=f"{up:,} task{' is' if up == 1 else 's are'} better, {down:,} worse, {len(d) - up - down:,} equal", xlabel="tasks, by difference", ylabel="difference of mean rewards")
     ax.set_xlim(.4, len(d) + .6)
 
 
