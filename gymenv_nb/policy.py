@@ -800,7 +800,7 @@ def _first_prompt(params):
 
 class _Loaded:
     "A loaded model and all that turns requests into tokens and samples into responses."
-    KEPT = ("<think>", "</think>", "<tool_call>", "</tool_call>") # never dropped from the text, even where a tokenizer calls them special
+    KEPT = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<TOOLCALL>", "</TOOLCALL>") # never dropped from the text, even where a tokenizer calls them special
 
     def __init__(self, policy):
         folder, self.engine, self.tokenizer, self.exact = load_model(policy.model, policy.revision, policy.device, policy.dtype, policy.max_batch)
@@ -812,8 +812,7 @@ class _Loaded:
             max_tokens=first_of(asked["max_tokens"], own.get("max_new_tokens"), MAX_OUTPUT_TOKENS), temperature=first_of(asked["temperature"], own.get("temperature"), 1.0),
             top_p=first_of(asked["top_p"], own.get("top_p"), 1.0), top_k=first_of(asked["top_k"], own.get("top_k"), 0), min_p=first_of(asked["min_p"], own.get("min_p"), 0.0),
             stop_token_ids=tuple(sorted({e for e in ends if e is not None})), stop=tuple(asked["stop"] or ()))
-        kept = set(self.tokenizer.convert_tokens_to_ids(list(self.KEPT)))
-        self.dropped = set(self.tokenizer.all_special_ids) - kept
+        self.dropped = {i for i, token in zip(self.tokenizer.all_special_ids, self.tokenizer.all_special_tokens) if token not in self.KEPT}
         self.think_end = self.tokenizer.convert_tokens_to_ids("</think>")
         device = self.exact["device"]
         self.workers = policy.workers or (1 if policy.ray or device != "cpu" and device != "cuda" else best_count(parameter_count(folder), device))
@@ -1888,9 +1887,12 @@ def chat_choice(
     "The answer as one message of a chat."
     calls = [dict(id=o.call_id, type="function", function=dict(name=o.name, arguments=o.arguments)) for o in response.output if o.type == "function_call"]
     thought = "".join(s.text for o in response.output if o.type == "reasoning" for s in o.summary)
-    message = dict(role="assistant", content=response.output_text or (None if calls else ""), refusal=None) | (dict(reasoning_content=thought) if thought else {}) | (dict(tool_calls=calls) if calls else {})
+    parts = [part for o in response.output if o.type == "message" for part in o.content]
+    refusal = "".join(part.refusal for part in parts if part.type == "refusal") or None
+    scores = [token if isinstance(token, dict) else token.model_dump(mode="json") for part in parts if part.type == "output_text" for token in part.logprobs or []]
+    message = dict(role="assistant", content=response.output_text or (None if calls or refusal else ""), refusal=refusal) | (dict(reasoning_content=thought) if thought else {}) | (dict(tool_calls=calls) if calls else {})
     why = response.incomplete_details and response.incomplete_details.reason
-    return dict(index=index, message=message, logprobs=None, finish_reason="length" if why == "max_output_tokens" else why or ("tool_calls" if calls else "stop"))
+    return dict(index=index, message=message, logprobs=dict(content=scores, refusal=None) if scores else None, finish_reason="length" if why == "max_output_tokens" else why or ("tool_calls" if calls else "stop"))
 
 
 def chat_completion(
@@ -1901,7 +1903,9 @@ def chat_completion(
     usage = None
     if all(counted):
         taken, thought = sum(u.output_tokens for u in counted), sum(u.output_tokens_details.reasoning_tokens for u in counted)
-        usage = dict(prompt_tokens=counted[0].input_tokens, completion_tokens=taken, total_tokens=counted[0].input_tokens + taken, completion_tokens_details=dict(reasoning_tokens=thought))
+        cached = counted[0].input_tokens_details.cached_tokens
+        usage = dict(prompt_tokens=counted[0].input_tokens, completion_tokens=taken, total_tokens=counted[0].input_tokens + taken, prompt_tokens_details=dict(cached_tokens=cached),
+                     completion_tokens_details=dict(reasoning_tokens=thought))
     return dict(id=f"chatcmpl-{first.id.removeprefix('resp_')}", object="chat.completion", created=int(first.created_at), model=first.model, choices=[chat_choice(r, i) for i, r in enumerate(responses)], usage=usage)
 
 # %% ../nbs/06_policy.ipynb #a573fd13
