@@ -7,20 +7,21 @@ __all__ = ['BOX_OR_BRACES', 'SPACES', 'PLAIN_INTEGER', 'INTEGER', 'POWER_OF_TEN'
            'VULGAR', 'INVISIBLE', 'MINUS_SIGNS', 'RAISED', 'RAISED_DIGITS', 'CURRENCY', 'PERCENT', 'A_DECIMAL',
            'A_POWER', 'A_RATIO', 'A_MIXED', 'A_REPEATING', 'SIGNED', 'LONGEST_NUMBER', 'LARGEST_EXPONENT',
            'VULGAR_SIGNS', 'NOT_IN_A_WORD', 'SIGN', 'SIMPLE_FRACTION', 'FIRST_PART', 'MORE_PARTS', 'NUMBER_IN_TEXT',
-           'PART_OF_MORE', 'MORE_FOLLOWS', 'CHOICE_SIGNS', 'LATEX_FONT', 'MARKUP', 'NO_WORD', 'ANSWER_WORD', 'IS_WORD',
-           'CHOOSE_WORD', 'FILLER', 'THE_ANSWER', 'NO_ARTICLE', 'STATES_OPTION', 'LONGEST_WHOLE', 'PIECE',
-           'DEEPEST_JSON', 'MOST_VALUES', 'MOST_CALLS', 'LONGEST_FORMULA', 'DELIMITERS', 'DELIMITED', 'JOINING',
-           'ANSWER_IS', 'FUNCTION_NAMES', 'SYMBOL_NAMES', 'LATEX_OF_NAMES', 'LATEX_OF_SIGNS', 'NAMES', 'DIGIT_GROUPS',
-           'BESIDE', 'MATH_QUESTIONS', 'MATH_START', 'MATH_WORKERS', 'MATH_QUEUES', 'last_tag', 'box_spans', 'boxed',
-           'split_thinking', 'strip_thinking', 'digits_value', 'unsigned_number', 'parse_number', 'same_number',
-           'last_number', 'plain_option', 'option_choice', 'bare_choice', 'stated_choices', 'stated_option',
-           'multiple_choice', 'exact_match', 'normalize_text', 'normalized_match', 'token_f1', 'common_subsequence',
-           'similarity', 'unique_keys', 'finite_float', 'parse_json', 'JsonVerdict', 'json_key', 'fitting',
-           'schema_validator', 'json_match', 'same_json', 'CallsVerdict', 'field_of', 'function_calls',
-           'best_assignment', 'calls_match', 'plain_formula', 'one_answer', 'without_delimiters',
-           'boxes_of_last_sentence', 'math_answer', 'latex_name', 'closing_parenthesis', 'braced', 'latex_formula',
-           'math_worker', 'MathWorker', 'stop_math_workers', 'forget_math_workers', 'math_queue', 'ask_math_worker',
-           'is_word', 'repeats_forever', 'is_rounded', 'math_verdict', 'math_equal']
+           'PART_OF_MORE', 'MORE_FOLLOWS', 'CHOICE_SIGNS', 'LATEX_FONT', 'MARKUP', 'NO_WORD', 'TEXT_END',
+           'LONGEST_SENTENCE', 'ANSWER_WORD', 'IS_WORD', 'CHOOSE_WORD', 'FILLER', 'THE_ANSWER', 'NO_ARTICLE',
+           'STATES_OPTION', 'LONGEST_WHOLE', 'PIECE', 'DEEPEST_JSON', 'MOST_VALUES', 'MOST_CALLS', 'LONGEST_FORMULA',
+           'DELIMITERS', 'DELIMITED', 'JOINING', 'ANSWER_IS', 'FUNCTION_NAMES', 'SYMBOL_NAMES', 'LATEX_OF_NAMES',
+           'LATEX_OF_SIGNS', 'NAMES', 'DIGIT_GROUPS', 'BESIDE', 'MATH_QUESTIONS', 'MATH_START', 'MATH_WORKERS',
+           'MATH_QUEUES', 'last_tag', 'box_spans', 'boxed', 'split_thinking', 'strip_thinking', 'digits_value',
+           'unsigned_number', 'parse_number', 'same_number', 'last_number', 'plain_option', 'option_choice',
+           'bare_choice', 'last_match', 'stated_choices', 'stated_option', 'multiple_choice', 'exact_match',
+           'normalize_text', 'normalized_match', 'token_f1', 'common_subsequence', 'similarity', 'unique_keys',
+           'finite_float', 'parse_json', 'JsonVerdict', 'json_key', 'fitting', 'schema_validator', 'json_match',
+           'same_json', 'CallsVerdict', 'field_of', 'function_calls', 'best_assignment', 'calls_match', 'plain_formula',
+           'one_answer', 'without_delimiters', 'boxes_of_last_sentence', 'math_answer', 'latex_name',
+           'closing_parenthesis', 'braced', 'latex_formula', 'math_worker', 'MathWorker', 'stop_math_workers',
+           'forget_math_workers', 'math_queue', 'ask_math_worker', 'is_word', 'repeats_forever', 'is_rounded',
+           'math_verdict', 'math_equal']
 
 # %% ../nbs/03_grading.ipynb #344fdde3
 import atexit
@@ -261,6 +262,22 @@ def bare_choice(
     named = option_choice(rest, options) # "B) London" where B is Paris
     return head[1].upper() if named in (None, head[1].upper()) else None
 
+# %% ../nbs/03_grading.ipynb #edae3c71
+TEXT_END = 5_000 # characters that are searched first
+LONGEST_SENTENCE = 1_000 # more than a match of the patterns below can have
+
+def last_match(
+    pattern, # compiled; no match of it is longer than `LONGEST_SENTENCE`
+    text: str, # what the model wrote
+): # the match, or None
+    "The last match of a pattern, as `finditer` comes to it."
+    last, start = None, len(text) - TEXT_END
+    if start > 0:
+        for last in pattern.finditer(text, start): pass
+        if last and last.start() > start + LONGEST_SENTENCE: return last
+    for last in pattern.finditer(text): pass
+    return last
+
 # %% ../nbs/03_grading.ipynb #08be90ea
 ANSWER_WORD = r"\b(?:answer|option|choice|respuesta|réponse|antwort|resposta|risposta|ответ|उत्तर|الإجابة)|答案|答え|正解|정답|답"
 IS_WORD = r"[:=]|(?:is|was|would be|should be|must be|has to be|est|es|ist|è|é)\b|[是为為は은는]"
@@ -275,10 +292,11 @@ def stated_choices(
 ) -> list: # letters; empty when there is no such sentence, several when it does not decide
     "The letters that the last sentence of the kind \"the answer is B\" names."
     text = text.translate(CHOICE_SIGNS)
+    if not any(o in text for o in choices + choices.lower()): return [] # at once, for a text of nothing but 选
     letter, small = rf"[{re.escape(choices)}]", rf"[{re.escape(choices.lower())}]"
     one = rf"(?:({letter}){NO_WORD}{NO_ARTICLE}(?![)\]*_`}}$]{{0,4}}\?)|({small})(?=\)|[)\].*_`}}$\"\s]{{0,9}}(?m:$)))"
-    said, before = None, rf"(?i:(?:{ANSWER_WORD})[\s*_`]{{0,4}}(?:{IS_WORD})|{CHOOSE_WORD}){FILLER}(?:[\s*_`$(\[{{:\"']|\\[(\[]|{LATEX_FONT}){{0,9}}"
-    for said in re.finditer(rf"{before}{one}|(?<![\w'’])({letter})[)\]*_`}}$:.]{{0,4}}(?i:{THE_ANSWER})", text): pass
+    before = rf"(?i:(?:{ANSWER_WORD})[\s*_`]{{0,4}}(?:{IS_WORD})|{CHOOSE_WORD}){FILLER}(?:[\s*_`$(\[{{:\"']|\\[(\[]|{LATEX_FONT}){{0,9}}"
+    said = last_match(re.compile(rf"{before}{one}|(?<![\w'’])({letter})[)\]*_`}}$:.]{{0,4}}(?i:{THE_ANSWER})"), text)
     if not said: return []
     after, mark = text[said.end():said.end() + 200].partition("\n")[0], r"[\s*_`)\].}$]{0,9}"
     another = rf"{mark}(?:[,/&]|or\b|and\b)[\s*_`(\[]*(?:or\s|and\s)?[*_`(\[]*{letter}(?!\w)|{mark}(?:[或和]){letter}|[^\n.]*\b(?:and|or)\s[*_`(\[]*{letter}\)"
@@ -293,8 +311,8 @@ def stated_option(
     options: dict, # letter -> text
 ) -> list: # letters; empty when the last such sentence names no option by its text, several when it names several
     "The options whose texts the last sentence of the kind \"the answer is Paris\" names."
-    text, said = text.translate(CHOICE_SIGNS), None
-    for said in STATES_OPTION.finditer(text): pass
+    text = text.translate(CHOICE_SIGNS)
+    said = last_match(STATES_OPTION, text)
     if not said: return []
     line = text[said.end():said.end() + 1000].partition("\n")[0]
     whole = option_choice(line, options)
