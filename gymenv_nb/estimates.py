@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['FEW', 'CURVE', 'WIDTHS', 'ADVANTAGE_EPSILON', 't_quantile', 'Interval', 'interval', 'bounds_of', 'few_exceptions',
            'clustered_mean', 'coverage', 'repeats_shown', 'curve_of', 'pass_at_k_curve', 'avg_at_k', 'run_deviation',
-           'repeats_for', 'majority_curve', 'same_chance', 'signal_chances', 'Prior', 'log_beta', 'fitted_prior',
-           'priors_without', 'chance_of_signal', 'signal_curve', 'mean_advantages', 'wasted_groups',
+           'repeats_for', 'majority_curve', 'same_chance', 'signal_chances', 'Prior', 'log_beta', 'numbers_above',
+           'fitted_prior', 'priors_without', 'chance_of_signal', 'signal_curve', 'mean_advantages', 'wasted_groups',
            'clustered_correlation', 'clustered_difference', 'within_tasks', 'independent_difference', 'sign_flip_test']
 
 # %% ../nbs/09_estimates.ipynb #886d18c7
 import math
-from collections import Counter
 from itertools import product
 from typing import NamedTuple
 
@@ -229,24 +228,32 @@ class Prior(NamedTuple):
 def log_beta(a, b): return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
-WIDTHS = np.geomspace(.01, 1000, 80).tolist() # that are tried
+WIDTHS = np.geomspace(.01, 1000, 80) # that are tried
+
+
+def numbers_above(
+    values, # whole numbers from 0 on
+    most: int, # at least their largest
+) -> np.ndarray: # how many of them are larger than 0, 1, ..., most - 1
+    "How often each factor of a rising product is there: a(a + 1)...(a + value - 1)."
+    return len(values) - np.cumsum(np.bincount(values, minlength=most + 1))[:most]
 
 
 def fitted_prior(
     num_rollouts, # of each task
     num_passed, # of each task
 ) -> Prior:
-    "The Beta distribution under which the counts are likeliest, its mean being theirs (Skellam 1948; its width by search)."
-    (n, c), times = np.unique(np.stack([num_rollouts, num_passed]), axis=1, return_counts=True)
-    mean = float(min(max((c*times).sum()/(n*times).sum(), .5/(n*times).sum()), 1 - .5/(n*times).sum()))
-    counts, sizes, gamma = [(int(y), int(k) - int(y), int(m)) for k, y, m in zip(n, c, times)], Counter(), math.lgamma
-    for k, m in zip(n.tolist(), times.tolist()): sizes[k] += m
-    def likelihood(width):
-        a, b, whole = mean*width, (1 - mean)*width, gamma(width)
-        alone = len(num_rollouts)*(gamma(a) + gamma(b) - whole)
-        return sum(m*(gamma(a + y) + gamma(b + z)) for y, z, m in counts) - sum(m*gamma(width + k) for k, m in sizes.items()) - alone
-    width = max(WIDTHS, key=likelihood)
-    return Prior(float(mean*width), float((1 - mean)*width))
+    "The Beta distribution under which the counts are likeliest, its mean being theirs (Skellam 1948; its width by search, the largest where several are as likely)."
+    n, c = np.asarray(num_rollouts, np.int64), np.asarray(num_passed, np.int64)
+    total, most = int(n.sum()), int(n.max())
+    mean = min(max(int(c.sum())/total, .5/total), 1 - .5/total)
+    width, likelihood = WIDTHS[:, None], np.zeros(len(WIDTHS)) # its logarithm, but for what does not depend on the width
+    terms = (mean*width, numbers_above(c, most), 1), ((1 - mean)*width, numbers_above(n - c, most), 1), (width, numbers_above(n, most), -1)
+    for first in range(0, most, 4096): # so that a long run needs no more memory
+        steps = slice(first, first + 4096)
+        for start, times, sign in terms: likelihood += sign*(np.log(start + np.arange(most)[steps]) @ times[steps])
+    best = float(WIDTHS[likelihood >= likelihood.max() - 1e-9*(1 + abs(likelihood.max()))][-1])
+    return Prior(mean*best, (1 - mean)*best)
 
 
 def priors_without(
