@@ -822,7 +822,7 @@ def hostile_browse(suite):
     page.shoot("hostile_browser", page.cell(0).locator(".jp-Cell-outputArea"))
     page.unharmed()
     page.save()
-    read_saved(suite, page, made/"hostile_browse.ipynb", "3 rollouts of 1 tasks")
+    read_saved(suite, page, made/"hostile_browse.ipynb", "3 rollouts of 1 task")
     shown = looked_at(suite, made/"hostile_report.html")
     assert "<script>window.hacked=1</script>" in shown.locator("body").inner_text()
     shown.close()

@@ -32,6 +32,7 @@ from .contract import ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, 
 from .plots import visible
 from .profile import answers_of, outcomes_of
 from .rollouts import in_kernel, write_whole
+from .tables import how_many
 
 # %% ../nbs/12_browse.ipynb #b1aad54d
 def part_text(
@@ -419,7 +420,7 @@ class Browser:
         "What is browsed."
         rewards, settings = self.table["reward"].drop_nulls(), self.columns.settings
         who = " by ".join(str(o) for o in (settings.get("environment"), (settings.get("policy") or {}).get("name")) if o)
-        return visible(f"{who or self.path}: {len(self.table):,} rollouts of {self.table['task'].n_unique():,} tasks, mean reward {rewards.mean():.3f}", 500)
+        return visible(f"{who or self.path}: {how_many(len(self.table), 'rollout')} of {how_many(self.table['task'].n_unique(), 'task')}, mean reward {rewards.mean():.3f}", 500)
 
     def __repr__(self):
         counts = ", ".join(f"{visible(o or '?', 40)} {n:,}" for o, n in self.table["outcome"].value_counts(sort=True).rows())

@@ -30,7 +30,7 @@ from .evidence import EVIDENCE, PULL_REQUEST, Kept, code_hash, folder_facts, kep
 from .export import CACHES, MANIFEST, NUM_EXAMPLES, file_hash, sets_mask, tidy
 from .metrics import is_masked, measured, why_masked
 from .profile import profile
-from .tables import html_table, line_width, plain, text_table
+from .tables import how_many, html_table, line_width, plain, text_table
 from .tasks import read_jsonl, task_key
 
 # %% ../nbs/15_check.ipynb #6083c54e
@@ -109,16 +109,16 @@ def task_rows(folder: Path) -> list:
     examples, wrong = rows_in(folder/"data"/"example.jsonl")
     bad = [i for i, o in enumerate(examples, 1) if not isinstance(o.get("responses_create_params"), dict) or "input" not in o["responses_create_params"]]
     if not wrong and bad: wrong = f"data/example.jsonl, line {bad[0]}: no responses_create_params with an input"
-    if not wrong and len(examples) < NUM_EXAMPLES: wrong = f"data/example.jsonl: {len(examples)} tasks"
-    found = [row(1, "five example tasks", wrong, f"data/example.jsonl: {len(examples)} tasks", "five rows with responses_create_params and the verifier's fields")]
-    if not wrong and len(examples) > NUM_EXAMPLES: found = [Row(1, "five example tasks", TO_DO, f"data/example.jsonl: {len(examples)} tasks; NeMo Gym's CI takes exactly {NUM_EXAMPLES}", "take five")]
+    if not wrong and len(examples) < NUM_EXAMPLES: wrong = f"data/example.jsonl: {how_many(len(examples), 'task')}"
+    found = [row(1, "five example tasks", wrong, f"data/example.jsonl: {how_many(len(examples), 'task')}", "five rows with responses_create_params and the verifier's fields")]
+    if not wrong and len(examples) > NUM_EXAMPLES: found = [Row(1, "five example tasks", TO_DO, f"data/example.jsonl: {how_many(len(examples), 'task')}; NeMo Gym's CI takes exactly {NUM_EXAMPLES}", "take five")]
     try: counted = json.loads((folder/"data"/"example_metrics.json").read_text(encoding="utf-8")).get("Number of examples")
     except (OSError, ValueError, AttributeError): counted = None
     found.append(row(1, "metrics of the examples", "" if counted == len(examples) != 0 else f"data/example_metrics.json: {'missing, or no JSON' if counted is None else f'of {counted} examples'}", f"data/example_metrics.json: of {counted} examples", "ng_prepare_data +mode=example_validation writes it; so does gymenv export", TO_DO if counted is None else FAIL))
     (train, a), (validation, b) = (rows_in(folder/"data"/f"{o}.jsonl") for o in ("train", "validation"))
     if a or b: return [*found, Row(1, "training and validation sets", TO_DO, f"{a or b}; they are not kept in git", "say in the pull request where they come from, or export again")]
     both = {task_key(o) for o in train} & {task_key(o) for o in validation}
-    return [*found, row(1, "training and validation sets", both and f"{len(both)} tasks are in both, data/train.jsonl and data/validation.jsonl", f"{len(train):,} and {len(validation):,} tasks, none in both", "take them out of one")]
+    return [*found, row(1, "training and validation sets", both and f"{how_many(len(both), 'task')} {'is' if len(both) == 1 else 'are'} in both, data/train.jsonl and data/validation.jsonl", f"{len(train):,} and {len(validation):,} tasks, none in both", "take them out of one")]
 
 # %% ../nbs/15_check.ipynb #5faa85cf
 PLACEHOLDERS = (r"\b(?:TODO|TBD|FIXME|XXX)\b", r"(?m)^[^|\n]*:\s*\?\s*$", r"(?m)^\s*\?\s*$", r"(?i)lorem ipsum", r"(?i)\\?<(?:your|my|fill|insert|name of)\b[^>\n]*>", r"\{\{[^}\n]*\}\}", r"(?i)\[(?:your|insert|fill)\b[^\]\n]*\]")
@@ -246,7 +246,7 @@ def example_rows(folder: Path, facts: dict) -> list:
     "Five rollouts of the five tasks, which earn again what they earned."
     rollouts, wrong = rows_in(folder/"data"/"example_rollouts.jsonl")
     tasks, _ = rows_in(folder/"data"/"example.jsonl")
-    if not wrong and len(rollouts) < NUM_EXAMPLES: wrong = f"data/example_rollouts.jsonl: {len(rollouts)} rollouts"
+    if not wrong and len(rollouts) < NUM_EXAMPLES: wrong = f"data/example_rollouts.jsonl: {how_many(len(rollouts), 'rollout')}"
     strangers = [i for i, o in enumerate(rollouts, 1) if not any(task_key(o) == task_key(t) for t in tasks)]
     if not wrong and strangers: wrong = f"data/example_rollouts.jsonl, line {strangers[0]}: of no task in data/example.jsonl"
     if wrong: return [Row(4, "five example rollouts", FAIL, wrong, "gymenv export writes them; or ng_collect_rollouts")]
@@ -331,7 +331,7 @@ def profile_rows(kept: Kept, tools: list) -> list:
     s, where = figures["summary"], f"{EVIDENCE}/run/profile.json"
     small, real = stand_in(run["policy"]), f"gymenv collect ENV --policy URL --tasks {TASKS} with a model such as Qwen3-4B"
     name = run["policy"].get("name") or run["policy"].get("model")
-    size = f"{s['num_tasks']:,} tasks x {s['num_repeats']} with {name}"
+    size = f"{how_many(s['num_tasks'], 'task')} x {s['num_repeats']} with {name}"
     enough = s["num_tasks"] >= TASKS and s["num_repeats"] >= REPEATS
     found = [for_real(small, row(5, f"{TASKS} tasks x {REPEATS}", not enough and size, size, real, TO_DO), real)]
     if s.get("missing"): found.append(Row(5, "no rollout is missing", TO_DO, f"{where}: {', '.join(f'{v} {k}' for k, v in s['missing'].items())}", "the same gymenv collect tries them again"))

@@ -20,7 +20,7 @@ from .contract import GymenvError
 from .estimates import Interval, bounds_of, clustered_mean, sign_flip_test
 from .profile import Profile, Samples, least_passed, percent, profile, whole_rewards
 from .rollouts import differences
-from .tables import html_table, line_width, plain, text_table
+from .tables import how_many, html_table, line_width, plain, text_table
 from .tasks import task_key
 
 # %% ../nbs/10_compare.ipynb #3f6925a0
@@ -88,7 +88,7 @@ class Comparison:
 
     def verdict(self) -> str:
         "The difference in a sentence."
-        found, (a, b), many = self.difference, self.names, f"on the same {len(self.tasks):,} tasks"
+        found, (a, b), many = self.difference, self.names, f"on the same {how_many(len(self.tasks), 'task')}"
         if found.low is None and len(self.tasks) < 2: return f"{b} earns {found.value:+.3f} against {a} on one task: that tells nothing of others"
         if found.low is None: return f"{b} earns {found.value:+.3f} against {a} on each of the same {len(self.tasks):,} tasks: how much that differs between tasks was not seen"
         between = f"95 % interval {found.low:+.3f} to {found.high:+.3f}, {p_text(self.p_value)}"
@@ -110,7 +110,7 @@ class Comparison:
     def _counts(self) -> str:
         up, down = (self.tasks["difference"] > 0).sum(), (self.tasks["difference"] < 0).sum()
         clear = self.tasks["clear"].sum() if self.tasks["clear"].null_count() == 0 else None
-        return f"{up:,} tasks are better in {self.names[1]}, {down:,} worse, {len(self.tasks) - up - down:,} equal" + ("" if clear is None else f"; {clear:,} of them clearly")
+        return f"{how_many(up, 'task')} {'is' if up == 1 else 'are'} better in {self.names[1]}, {down:,} worse, {len(self.tasks) - up - down:,} equal" + ("" if clear is None else f"; {clear:,} of them clearly")
 
     def __repr__(self):
         most = [(t, f"{a:.3f}", f"{b:.3f}", f"{d:+.3f}", prompt) for t, a, b, d, prompt in self.extremes().select("task", "reward_a", "reward_b", "difference", "prompt").rows()]
@@ -174,7 +174,7 @@ def compare(
     tasks = tasks.join(a.tasks.select("task", "prompt"), on="task", how="left").with_columns(p_value=pl.Series(p_values, dtype=pl.Float64), clear=pl.Series(discoveries(p_values) if binary else p_values, dtype=pl.Boolean))
     notes = []
     for name, o, column in (("first", a, "task"), ("second", b, "task_b")):
-        if left := o.summary["tasks_with_rollouts"] - len(pairs): notes.append(f"{left:,} tasks of the {name} run are not in the other, and in no figure here")
+        if left := o.summary["tasks_with_rollouts"] - len(pairs): notes.append(f"{how_many(left, 'task')} of the {name} run {'is' if left == 1 else 'are'} not in the other, and in no figure here")
     for name, o in (("first", a), ("second", b)):
         if lost := sum(o.summary["masked"].values()): notes.append(f"{lost:,} rollout{' of the ' + name + ' run is' if lost == 1 else 's of the ' + name + ' run are'} masked, and in no figure here")
         if cut := o.summary["missing"].get(STILL_WRITTEN): notes.append(f"{name} run: the {cut:,} longest rollouts are missing: they were still being written when it stopped")

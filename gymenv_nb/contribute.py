@@ -16,7 +16,7 @@ from .contract import GymenvError
 from .environment import load_environment
 from .evidence import AuditOnRecord, code_hash, data_hash, folder_facts, keep_audit, keep_run, keep_training, kept
 from .metrics import is_masked, measured, why_masked
-from .tables import html_table, text_table
+from .tables import how_many, html_table, text_table
 from .testing import Tests, run_tests
 
 # %% ../nbs/15_contribute.ipynb #ce7e160a
@@ -130,7 +130,7 @@ def pipeline(
         needs_train(); trainable(policy) # before anything is done
     tell = lambda what, said: say(f"{what:<18}{said}")
     tasks = env.make_tasks(num_tasks, seed)
-    if len(tasks) < 5: raise GymenvError(f"{env.name}: {len(tasks)} tasks. At least 5 are needed, as examples.")
+    if len(tasks) < 5: raise GymenvError(f"{env.name}: {how_many(len(tasks), 'task')}. At least 5 are needed, as examples.")
     tell("tasks", f"{len(tasks)}, seed {seed}")
     tests = run_tests(env)
     if not tests: raise GymenvError(f"{env.name}: {len(tests.failed)} of {len(tests.tests)} tests failed; {tests.failed[0].name}: {tests.failed[0].error}")

@@ -37,7 +37,7 @@ from .clients import ServerClient
 from .contract import DOMAINS, BaseVerifyResponse, GymenvError, patch
 from .gymnasium import has_steps
 from .resources import CELLS, client_for, error_text, last_line, server_of, verify_request_type
-from .tables import html_table, in_a_line, line_width, plain, text_table
+from .tables import how_many, html_table, in_a_line, line_width, plain, text_table
 from .tasks import Tasks, apply_prompt_to_row, load_prompt_config, read_jsonl, shipped_path
 
 # %% ../nbs/04_environment.ipynb #627fcfb0
@@ -121,11 +121,11 @@ class Environment:
         if isinstance(self.tasks, Callable) and not isinstance(self.tasks, Tasks):
             wanted = 500 if num_tasks is None else num_tasks
             tasks = Tasks(list(islice(self.tasks(wanted, seed), wanted)), self.verify_request, name=getattr(self.tasks, "__name__", "tasks"))
-            if len(tasks) < wanted: raise GymenvError(f"{tasks.name}({wanted}, {seed}) made {len(tasks)} tasks. Ask for fewer, or let it make more.")
+            if len(tasks) < wanted: raise GymenvError(f"{tasks.name}({wanted}, {seed}) made {how_many(len(tasks), 'task')}. Ask for fewer, or let it make more.")
             return tasks
         tasks = self.tasks if isinstance(self.tasks, Tasks) and self.tasks.verify_request is self.verify_request else Tasks(self.tasks, self.verify_request, name=getattr(self.tasks, "name", None))
         if num_tasks is None or num_tasks == len(tasks): return tasks
-        if num_tasks > len(tasks): raise GymenvError(f"{self.name} has {len(tasks)} tasks, {num_tasks} were asked for.")
+        if num_tasks > len(tasks): raise GymenvError(f"{self.name} has {how_many(len(tasks), 'task')}, {num_tasks} were asked for.")
         return tasks._like([tasks[i] for i in sorted(random.Random(seed).sample(range(len(tasks)), num_tasks))])
 
     def _facts(self): return [("server", type(self.server).__name__), ("domain", self.card.domain), ("tools", ", ".join(self.tools()) or "none"), ("agent", self.agent), ("tasks", self.card.source), ("license", self.card.license)]

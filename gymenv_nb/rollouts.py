@@ -48,7 +48,7 @@ from .hosts import CLOSED_IN_COPIES, HostLost, Hosts, Zygote, host_kind
 from .metrics import AggregateMetricsMixin, Columns, aggregate_metrics, is_masked, mask_coverage, measured, numeric_fields
 from .policy import EndpointsDown
 from .resources import error_text, last_line
-from .tables import html_table, line_width, plain, text_table
+from .tables import how_many, html_table, line_width, plain, text_table
 from .tasks import Tasks, message_text
 
 # %% ../nbs/08_rollouts.ipynb #ac6523e2
@@ -451,7 +451,7 @@ def planned(
     num_repeats: int,
 ) -> str: # "500 tasks x 16 = 8,000 rollouts"
     "What a run is to make."
-    return f"{num_tasks:,} tasks x {num_repeats} = {num_tasks*num_repeats:,} rollouts"
+    return f"{how_many(num_tasks, 'task')} x {num_repeats} = {how_many(num_tasks*num_repeats, 'rollout')}"
 
 
 class Bar:

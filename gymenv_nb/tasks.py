@@ -34,7 +34,7 @@ from pydantic import BaseModel, ValidationError
 from .arguments import COUNT, FUNCTION, Kind, NAME, PATH, ROWS, SEED, either, like, number, takes
 import gymenv_nb
 from .contract import DIGITS, LONG_INTEGER, BaseVerifyRequest, GymenvError, describe_errors, patch, text_response
-from .tables import fields_text, html_table, in_a_line, line_width, plain, text_table
+from .tables import fields_text, how_many, html_table, in_a_line, line_width, plain, text_table
 
 # %% ../nbs/01_tasks.ipynb #dcb6941d
 def shipped_path(
@@ -369,7 +369,7 @@ class Tasks(Sequence):
 
     def __len__(self): return len(self.rows)
     def __getitem__(self, i): return self._like(self.rows[i]) if isinstance(i, slice) else self.rows[i]
-    def _head(self): return f"{len(self):,} task{'' if len(self) == 1 else 's'} from {self.name}"
+    def _head(self): return f"{how_many(len(self), 'task')} from {self.name}"
     def _first(self, most): return [(i, prompt_text(row)[:most], fields_text({k: v for k, v in row.items() if k != "responses_create_params"})[:most]) for i, row in enumerate(self.rows[:5])]
 
     def __repr__(self):
@@ -433,7 +433,7 @@ def stats(self: Tasks,
         columns["prompt tokens"] = [len(tokenizer.apply_chat_template([dict(role=m.get("role", "user"), content=message_text(m)) for m in messages_of(row)],
             tools=row["responses_create_params"].get("tools") or None, add_generation_prompt=True, return_dict=False)) for row in self.rows]
     table = pd.DataFrame(columns).agg(["min", "median", "mean", "max", "sum"]).T.rename(columns=dict(sum="total"))
-    table.index.name = f"{len(self)} tasks, {self.duplicates()} duplicates"
+    table.index.name = f"{how_many(len(self), 'task')}, {how_many(self.duplicates(), 'duplicate')}"
     return table
 
 
