@@ -408,13 +408,13 @@ class Browser:
     def notes(self) -> list: # sentences
         "What is not as one may expect."
         waiting = self.columns.missing.filter(pl.col("failure") == NOT_RUN)
-        return [f"{len(waiting):,} rollout{'s are' if len(waiting) > 1 else ' is'} not there yet: the run is being written, or was stopped"]*(len(waiting) > 0) + self.masked_notes() + self.columns.notes
+        return [f"{how_many(len(waiting), 'rollout is', 'rollouts are')} not there yet: the run is being written, or was stopped"]*(len(waiting) > 0) + self.masked_notes() + self.columns.notes
 
     def masked_notes(self) -> list: # of one sentence at the most
         "How many rollouts are masked, and why."
         kinds = self.columns.masked["kind"].value_counts(sort=True).rows()
         total = len(self.columns.masked)
-        return [f"{total:,} rollout{' is' if total == 1 else 's are'} masked ({', '.join(f'{kind} {n:,}' for kind, n in kinds[:5])}): outcome 'masked', no reward"]*bool(total)
+        return [f"{how_many(total, 'rollout is', 'rollouts are')} masked ({', '.join(f'{kind} {n:,}' for kind, n in kinds[:5])}): outcome 'masked', no reward"]*bool(total)
 
     def heading(self) -> str:
         "What is browsed."

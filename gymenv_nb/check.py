@@ -8,7 +8,7 @@ __all__ = ['PASS', 'FAIL', 'TO_DO', 'STEPS', 'REQUIRED', 'LEAVE_OUT', 'PLACEHOLD
            'task_rows', 'without_code', 'placeholders', 'text_of', 'readme_section', 'readme_rows', 'requirement_lines',
            'is_nemo_gym', 'requirement_rows', 'source_rows', 'server_rows', 'mask_rows', 'test_rows', 'example_rows',
            'stand_in', 'for_real', 'data_rows', 'profile_rows', 'mode_arms', 'training_rows', 'data_marks',
-           'signed_off', 'review_rows', 'Check', 'checked', 'check']
+           'signed_off', 'review_rows', 'Check', 'checked', 'facts_for', 'check']
 
 # %% ../nbs/15_check.ipynb #4a9e66d0
 import json
@@ -118,7 +118,7 @@ def task_rows(folder: Path) -> list:
     (train, a), (validation, b) = (rows_in(folder/"data"/f"{o}.jsonl") for o in ("train", "validation"))
     if a or b: return [*found, Row(1, "training and validation sets", TO_DO, f"{a or b}; they are not kept in git", "say in the pull request where they come from, or export again")]
     both = {task_key(o) for o in train} & {task_key(o) for o in validation}
-    return [*found, row(1, "training and validation sets", both and f"{how_many(len(both), 'task')} {'is' if len(both) == 1 else 'are'} in both, data/train.jsonl and data/validation.jsonl", f"{len(train):,} and {len(validation):,} tasks, none in both", "take them out of one")]
+    return [*found, row(1, "training and validation sets", both and f"{how_many(len(both), 'task is', 'tasks are')} in both, data/train.jsonl and data/validation.jsonl", f"{len(train):,} and {len(validation):,} tasks, none in both", "take them out of one")]
 
 # %% ../nbs/15_check.ipynb #5faa85cf
 PLACEHOLDERS = (r"\b(?:TODO|TBD|FIXME|XXX)\b", r"(?m)^[^|\n]*:\s*\?\s*$", r"(?m)^\s*\?\s*$", r"(?i)lorem ipsum", r"(?i)\\?<(?:your|my|fill|insert|name of)\b[^>\n]*>", r"\{\{[^}\n]*\}\}", r"(?i)\[(?:your|insert|fill)\b[^\]\n]*\]")
@@ -469,6 +469,16 @@ def checked(folder: Path, steps: tuple, facts: dict) -> Check:
 JOBS_OF = {3: ("tests",), 4: ("tests", "examples")} # what a step needs besides the server
 
 
+def facts_for(
+    folder: Path,
+    steps: tuple = tuple(STEPS), # that are looked at
+    seconds: float = 120., # for the folder's tests and verifications
+) -> dict: # as `checked` takes them
+    "What the folder's code is found to do, in a process of its own."
+    jobs = dict.fromkeys(["server", *(o for step in steps for o in JOBS_OF.get(step, ()))])
+    return folder_facts(folder, tuple(jobs), seconds)
+
+
 @takes(folder=PATH, steps=several(whole(1, 8), "a list of steps from 1 to 8", 1), seconds=SECONDS)
 def check(
     folder, # `resources_servers/<name>`, or what `export` returned; by whomever it is
@@ -478,5 +488,4 @@ def check(
     """What NeMo Gym's contribution guide asks for, and whether a folder has it. The folder's code runs in a process of its own. Evidence lies in the folder's `evidence/`.
     Raises `GymenvError` when the folder is no resources server."""
     folder = server_folder(folder)
-    jobs = dict.fromkeys(["server", *(o for step in steps for o in JOBS_OF.get(step, ()))])
-    return checked(folder, steps, folder_facts(folder, tuple(jobs), seconds))
+    return checked(folder, steps, facts_for(folder, steps, seconds))

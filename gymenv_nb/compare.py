@@ -110,7 +110,7 @@ class Comparison:
     def _counts(self) -> str:
         up, down = (self.tasks["difference"] > 0).sum(), (self.tasks["difference"] < 0).sum()
         clear = self.tasks["clear"].sum() if self.tasks["clear"].null_count() == 0 else None
-        return f"{how_many(up, 'task')} {'is' if up == 1 else 'are'} better in {self.names[1]}, {down:,} worse, {len(self.tasks) - up - down:,} equal" + ("" if clear is None else f"; {clear:,} of them clearly")
+        return f"{how_many(up, 'task is', 'tasks are')} better in {self.names[1]}, {down:,} worse, {len(self.tasks) - up - down:,} equal" + ("" if clear is None else f"; {clear:,} of them clearly")
 
     def __repr__(self):
         most = [(t, f"{a:.3f}", f"{b:.3f}", f"{d:+.3f}", prompt) for t, a, b, d, prompt in self.extremes().select("task", "reward_a", "reward_b", "difference", "prompt").rows()]
@@ -174,9 +174,9 @@ def compare(
     tasks = tasks.join(a.tasks.select("task", "prompt"), on="task", how="left").with_columns(p_value=pl.Series(p_values, dtype=pl.Float64), clear=pl.Series(discoveries(p_values) if binary else p_values, dtype=pl.Boolean))
     notes = []
     for name, o, column in (("first", a, "task"), ("second", b, "task_b")):
-        if left := o.summary["tasks_with_rollouts"] - len(pairs): notes.append(f"{how_many(left, 'task')} of the {name} run {'is' if left == 1 else 'are'} not in the other, and in no figure here")
+        if left := o.summary["tasks_with_rollouts"] - len(pairs): notes.append(f"{how_many(left, f'task of the {name} run is', f'tasks of the {name} run are')} not in the other, and in no figure here")
     for name, o in (("first", a), ("second", b)):
-        if lost := sum(o.summary["masked"].values()): notes.append(f"{lost:,} rollout{' of the ' + name + ' run is' if lost == 1 else 's of the ' + name + ' run are'} masked, and in no figure here")
+        if lost := sum(o.summary["masked"].values()): notes.append(f"{how_many(lost, f'rollout of the {name} run is', f'rollouts of the {name} run are')} masked, and in no figure here")
         if cut := o.summary["missing"].get(STILL_WRITTEN): notes.append(f"{name} run: the {cut:,} longest rollouts are missing: they were still being written when it stopped")
     notes += [f"{name} run: {o}" for name, side in (("first", a), ("second", b)) for o in side.notes]
     other = [o for o in differences(a.settings, b.settings) if not o.startswith(("started", "finished", "counts", "seconds", "rollouts_per", "output_tokens", "versions", "verify_in"))] if a.settings and b.settings else []

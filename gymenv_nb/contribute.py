@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .arguments import COUNT, ENVIRONMENT, PATH, POLICY, SEED, called_with, takes
-from .check import STEPS, checked
+from .check import STEPS, checked, facts_for
 from .contract import GymenvError
 from .environment import load_environment
-from .evidence import AuditOnRecord, code_hash, data_hash, folder_facts, keep_audit, keep_run, keep_training, kept
+from .evidence import AuditOnRecord, code_hash, data_hash, keep_audit, keep_run, keep_training, kept
 from .metrics import is_masked, measured, why_masked
 from .tables import how_many, html_table, text_table
 from .testing import Tests, run_tests
@@ -118,7 +118,7 @@ def pipeline(
     from gymenv_nb.audit import audit
     from gymenv_nb.export import check_version, export
     from gymenv_nb.profile import profile
-    from gymenv_nb.pull_request import PULL_REQUEST_JOBS, written
+    from gymenv_nb.pull_request import write_pull_request
     from gymenv_nb.reproduce import reproduce
     from gymenv_nb.rollouts import collect, default_policy
     start, given = time.monotonic(), env
@@ -154,8 +154,8 @@ def pipeline(
     else:
         keep_training(folder, training)
         tell("training", training.title())
-    facts = folder_facts(folder, PULL_REQUEST_JOBS) # for the text and for the check: its tests run once
-    text = written(folder, facts)
+    facts = facts_for(folder) # for the text and for the check: its tests run once
+    text = write_pull_request(folder, facts)
     tell("pull request", str(text.path))
     again = reproduce(folder)
     tell("reproduce", again.summary().partition("; ")[0].removeprefix(f"{env.name}: "))

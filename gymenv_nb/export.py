@@ -1865,9 +1865,10 @@ def export(
     targets = [folder, *([folder.parent.parent / "environments" / name] if version == "0.7" else [])]
     for o in targets: check_target(o)
     code = export_code(env, version)
-    if version == "0.4" and sets_mask(module_source(code.travelling, "")): code.notes.append(f"{type(env.server).__name__} sets mask_sample, which NeMo Gym 0.4 does not know: there a masked rollout counts with its reward, in silence. "
+    travelling = module_source(code.travelling, "")
+    if version == "0.4" and sets_mask(travelling): code.notes.append(f"{type(env.server).__name__} sets mask_sample, which NeMo Gym 0.4 does not know: there a masked rollout counts with its reward, in silence. "
                                                                                              'Export for 0.7: nemo_gym="0.7" (on the command line --nemo-gym 0.7)')
-    needed = requirements([module_source(code.travelling, ""), *code.rooms.values()], {Path(o).stem for o in code.rooms}, folder.absolute(), code.source)
+    needed = requirements([travelling, *code.rooms.values()], {Path(o).stem for o in code.rooms}, folder.absolute(), code.source)
     train, validation = env.make_tasks().split()
     if len(train) < NUM_EXAMPLES: raise GymenvError(f"{name}: {len(train)} training tasks; an export needs at least {NUM_EXAMPLES}.")
     if rollouts is None: examples, (made, by) = train.rows[:NUM_EXAMPLES], rollouts_of_policy(env, train[:NUM_EXAMPLES], policy)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['NUMBERS', 'KEYS', 'MASK_SAMPLE_FIELD', 'NO_FIGURES', 'STATISTICS', 'PLAIN_NUMBERS', 'FLOATS', 'BLOCK', 'is_masked',
-           'measured', 'why_masked', 'mask_coverage', 'select_measured', 'numeric_fields', 'Columns', 'number_columns',
-           'as_float', 'columns_of', 'group_statistics', 'statistics_rows', 'field_statistics', 'group_starts',
-           'task_metrics', 'agent_metrics', 'uncollected', 'sorted_by_key', 'profile_from_data', 'pass_at_k',
-           'majority_score', 'spread', 'compute_pass_majority_metrics', 'add_avg_sample_std_dev',
+           'measured', 'mask_reason', 'why_masked', 'mask_coverage', 'select_measured', 'numeric_fields', 'Columns',
+           'number_columns', 'as_float', 'columns_of', 'group_statistics', 'statistics_rows', 'field_statistics',
+           'group_starts', 'task_metrics', 'agent_metrics', 'uncollected', 'sorted_by_key', 'profile_from_data',
+           'pass_at_k', 'majority_score', 'spread', 'compute_pass_majority_metrics', 'add_avg_sample_std_dev',
            'compute_subset_metrics', 'highest_k_metrics', 'AggregateMetricsMixin', 'aggregate_metrics',
            'compute_aggregate_metrics']
 
@@ -49,12 +49,19 @@ def measured(
     return not is_masked(row) and isinstance(reward, NUMBERS) and abs(reward) <= sys.float_info.max
 
 # %% ../nbs/02_metrics.ipynb #4755aa80
+def mask_reason(
+    row: dict, # a masked rollout row, or what `verify` returned
+) -> str: # "kind: reason", at most 280 characters
+    "What the verifier says of its mask, in a line."
+    reasons = [" ".join(row[k].split()) for k in ("failure_kind", "failure_reason") if isinstance(row.get(k), str) and row[k].strip()]
+    return ": ".join(reasons)[:280] or "no reason given"
+
+
 def why_masked(
     row: dict, # a masked rollout row, or what `verify` returned
 ) -> str: # "masked (kind: reason)"
     "Why a rollout is masked, in a line of at most 300 characters."
-    reasons = [" ".join(row[k].split()) for k in ("failure_kind", "failure_reason") if isinstance(row.get(k), str) and row[k].strip()]
-    return f"masked ({': '.join(reasons)[:280] or 'no reason given'})"
+    return f"masked ({mask_reason(row)})"
 
 # %% ../nbs/02_metrics.ipynb #e0c17940
 def mask_coverage(

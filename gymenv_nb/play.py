@@ -32,7 +32,7 @@ from .contract import AGENT_REF_KEY_NAME, RESPONSES_CREATE_PARAMS_KEY_NAME, ROLL
 from .environment import load_environment
 from .gymnasium import has_steps
 from .hosts import Hosts, HostLost, Zygote, host_kind
-from .metrics import is_masked, why_masked
+from .metrics import is_masked, mask_reason, why_masked
 from .resources import Reply, Session, error_text, jsonable, last_line, server_of
 from .tables import LONGEST_SHOWN, in_a_line, plain
 from .tasks import Tasks, message_text, messages_of, prompt_text, row_error
@@ -579,7 +579,7 @@ def problem_html(
 
 def verdict_html(trial: Trial) -> str:
     "The reward, and the fields that say why."
-    if trial.masked: shown = problem_html(f"The verifier {trial.masked[:6]} this response: {trial.masked[8:-1]}. It counts in no figure.")
+    if trial.masked: shown = problem_html(f"The verifier masked this response: {mask_reason(trial.row)}. It counts in no figure.")
     else: shown = problem_html(trial.problem, trial.place) if trial.row is None else f"<div><span class='reward'>Reward {trial.reward!r}</span> <span class='quiet'>in {milliseconds(trial.seconds)}</span></div>"
     if trial.note: shown += f"<div>{as_html(trial.note)}</div>"
     rows = "".join(f"<tr><th>{as_html(k, 80)}</th><td>{as_html(v, 2000)}</td></tr>" for k, v in trial.fields.items())

@@ -23,7 +23,7 @@ from .audit import SEVERITIES, Audit
 from .columns import prompt_of
 from .compare import Comparison, p_text
 from .profile import ANY_TOOL, LENGTH_NAMES, PASSED, STEP_PROMPTS, Profile, percent, short_name, least_passed
-from .tables import in_a_line, plain
+from .tables import how_many, in_a_line, plain
 
 # %% ../nbs/11_plots.ipynb #a003747d
 BLUE, ORANGE, GREY = "#0173b2", "#de8f05", "#949494" # of seaborn's "colorblind" palette
@@ -303,7 +303,7 @@ def draw_differences(
     ax.axhline(found.value, color="0.15", linewidth=1.3, linestyle=(0, (4, 2)), label=None if found.low is not None else "mean")
     ax.legend(loc="upper right", borderaxespad=.2)
     up, down = int((d > 0).sum()), int((d < 0).sum())
-    ax.set(title=f"{up:,} task{' is' if up == 1 else 's are'} better, {down:,} worse, {len(d) - up - down:,} equal", xlabel="tasks, by difference", ylabel="difference of mean rewards")
+    ax.set(title=f"{how_many(up, 'task is', 'tasks are')} better, {down:,} worse, {len(d) - up - down:,} equal", xlabel="tasks, by difference", ylabel="difference of mean rewards")
     ax.set_xlim(.4, len(d) + .6)
 
 

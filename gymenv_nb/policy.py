@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CALL_BEGINS', 'MAX_OUTPUT_TOKENS', 'MOST_WORDS', 'USUAL_KEYS', 'PASSING_CODES', 'BROKEN_OFF', 'CUT', 'FILTERED',
            'LOGPROBS', 'NOBODY_BEHIND', 'OPTIONS', 'REFUSES', 'TRIAL', 'PATHS', 'ROLES', 'UNSAID', 'MOST_CHOICES',
-           'RequestError', 'as_request', 'content_text', 'chat_messages', 'chat_tools', 'Parts', 'read_text',
+           'RequestError', 'as_request', 'as_seed', 'content_text', 'chat_messages', 'chat_tools', 'Parts', 'read_text',
            'malformed_calls', 'digest', 'output_items', 'response_fields', 'make_response', 'Policy', 'settle',
            'FunctionPolicy', 'model_folder', 'load_tokenizer', 'load_model', 'template_arguments', 'Prompter',
            'first_of', 'sampling_of', 'TransformersPolicy', 'EndpointError', 'EndpointsDown', 'server_words',
@@ -49,6 +49,13 @@ def as_request(
     if isinstance(request, NeMoGymResponseCreateParamsNonStreaming): return request
     try: return NeMoGymResponseCreateParamsNonStreaming.model_validate(dict(input=request) if isinstance(request, str) else request)
     except ValidationError as e: raise RequestError(f"request: {describe_errors(e)}.") from e
+
+# %% ../nbs/06_policy.ipynb #a11c0003
+def as_seed(
+    seed, # a whole number from 0 on
+) -> int: # the same
+    "The seed. Raises GymenvError for anything else."
+    return seed if type(seed) is int else read_argument("seed", seed, whole())
 
 # %% ../nbs/06_policy.ipynb #18f891d8
 def content_text(
@@ -469,7 +476,7 @@ class FunctionPolicy(Policy):
 
     async def respond(self, params, seed=0):
         params = as_request(params)
-        if type(seed) is not int: seed = read_argument("seed", seed, whole())
+        seed = as_seed(seed)
         result = await self._result(params)
         if isinstance(result, NeMoGymResponse): return result
         try: asked = params.model_dump_json()
@@ -704,7 +711,7 @@ class TransformersPolicy(Policy):
     def concurrency(self)->int: "Requests to have under way: as many again wait, so that no place is empty."; return max(1024, 2 * self.rows)
 
     async def respond(self, params, seed=0):
-        if type(seed) is not int: seed = read_argument("seed", seed, whole())
+        seed = as_seed(seed)
         loop = asyncio.get_running_loop()
         job = _Job(as_request(params), seed, loop, loop.create_future())
         self._jobs.put(job)
@@ -1674,7 +1681,7 @@ class OpenAIPolicy(Policy):
 
     async def respond(self, params, seed=0):
         import openai
-        if type(seed) is not int: seed = read_argument("seed", seed, whole())
+        seed = as_seed(seed)
         params = as_request(params)
         params = params.model_copy(update={k: v for k, v in self.asked.items() if v is not None and getattr(params, k) is None})
         if not self._ready: await asyncio.to_thread(self._reach)

@@ -31,7 +31,7 @@ from .estimates import (
 from .metrics import agent_metrics as metrics_of_agents
 from .metrics import task_metrics
 from .rollouts import progress_bar, write_whole
-from .tables import html_table, line_width, plain, text_table
+from .tables import how_many, html_table, line_width, plain, text_table
 
 # %% ../nbs/09_profile.ipynb #c25f98e8
 GROUP_SIZE = 16 # rollouts of a task that GRPO compares, as NeMo Gym's guide has it
@@ -380,14 +380,14 @@ def headline(self: Profile) -> list: # (name, value, remark), texts
     elif s["repeats_needed"] is not None: rows.append(("repeats needed", f"{s['repeats_needed']:,}", f"for a standard error under 0.01 on these tasks; of one run it is {s['run_deviation']:.3f}"))
     remark = "" if s["binary"] else f"; passed is a reward of {self.pass_threshold:g} or more"
     counts = dict(self.pass_at_k.select("k", "num_tasks").rows())
-    rows += [(f"pass@{k}", f"{o.value:.3f}", between(o) + remark + (f"; over the {counts[k]:,} task{'' if counts[k] == 1 else 's'} with {k} rollout{'' if k == 1 else 's'}" if counts[k] < s["tasks_with_rollouts"] else "")) for k, o in s["pass_at_k"].items()]
+    rows += [(f"pass@{k}", f"{o.value:.3f}", between(o) + remark + (f"; over the {how_many(counts[k], 'task')} with {how_many(k, 'rollout')}" if counts[k] < s["tasks_with_rollouts"] else "")) for k, o in s["pass_at_k"].items()]
     if s["majority_at_k"]:
         k, found = list(s["majority_at_k"].items())[-1]
         rows.append((f"majority@{k}", f"{found.value:.3f}", between(found)))
     if s["signal_share"] is None: rows.append(("signal for GRPO", "unknown", "one rollout per task"))
     else:
         how = f"of groups of {s['signal_size']}" + (", extrapolated" if s["signal_extrapolated"] else "")
-        rows.append(("signal for GRPO", percent(s["signal_share"].value), f"{how}, {between(s['signal_share'], percent)}; {s['tasks_always_solved']:,} task{'' if s['tasks_always_solved'] == 1 else 's'} always solved, {s['tasks_never_solved']:,} never"))
+        rows.append(("signal for GRPO", percent(s["signal_share"].value), f"{how}, {between(s['signal_share'], percent)}; {how_many(s['tasks_always_solved'], 'task')} always solved, {s['tasks_never_solved']:,} never"))
         mean, low, high = s["wasted_groups"]
         rows.append(("wasted groups", f"{mean:.1f}", f"of the {STEP_PROMPTS} of a step have no signal; {low:.0f} to {high:.0f} in nine steps of ten"))
     failures = self.outcomes.filter(~pl.col("missing") & (pl.col("outcome") != PASSED))
@@ -414,9 +414,8 @@ def title(self: Profile) -> str: # e.g. "addition: 32 tasks, 16 rollouts each"
     "What was profiled."
     s = self.summary
     name = self.settings.get("environment") or ", ".join(self.rollouts["agent"].drop_nulls().unique().sort()) or self.path.stem
-    plural = "" if s["num_tasks"] == 1 else "s"
     masked = f", {n:,} masked" if (n := sum(s["masked"].values())) else ""
-    return f"{name}: {s['num_tasks']:,} task{plural}, " + (f"{s['num_repeats']:,} rollout{'' if s['num_repeats'] == 1 else 's'} each" if s["num_rollouts"] == s["num_tasks"] * s["num_repeats"] else f"{s['num_rollouts']:,} rollouts") + (f", without the {cut:,} longest" if (cut := s["missing"].get(STILL_WRITTEN, 0)) > 1 else ", without the longest" if cut else "") + masked
+    return f"{name}: {how_many(s['num_tasks'], 'task')}, " + (f"{how_many(s['num_repeats'], 'rollout')} each" if s["num_rollouts"] == s["num_tasks"] * s["num_repeats"] else f"{s['num_rollouts']:,} rollouts") + (f", without the {cut:,} longest" if (cut := s["missing"].get(STILL_WRITTEN, 0)) > 1 else ", without the longest" if cut else "") + masked
 
 
 @patch

@@ -6,13 +6,13 @@
 __all__ = ['RUN_FORMAT', 'AMOUNT', 'PART', 'PARTS', 'COUNTS', 'SETTINGS', 'NEEDED', 'ANOTHER_RUN', 'INPUTS', 'MAX_ATTEMPTS',
            'SETTLED', 'FIRST', 'RESTARTS', 'PATIENCE', 'IN_BACKGROUND', 'DRAWS', 'UNSEEN', 'REVERIFIED', 'write_whole',
            'read_lines', 'cut_torn_line', 'Appender', 'span', 'rate_text', 'speed_text', 'count_text', 'usage_of',
-           'Pace', 'settings_problem', 'read_settings', 'Run', 'materialized_inputs', 'versions', 'run_settings',
-           'deciding', 'differences', 'locked', 'open_run', 'progress_bar', 'progress_text', 'planned', 'Bar',
-           'in_kernel', 'watcher', 'sampled_at_once', 'UnderWay', 'Ends', 'carried', 'LoopBeside', 'checked_patience',
-           'Outage', 'key_of', 'write_rows', 'leave_out_done', 'Collection', 'added_speed', 'finish', 'record_places',
-           'opened', 'told', 'collect', 'default_policy', 'make', 'run_collection', 'spread', 'LifeMean', 'survival',
-           'life_mean', 'run_seconds', 'Estimate', 'estimate', 'response_text', 'Reverification', 'recorded',
-           'reverify']
+           'Pace', 'settings_problem', 'read_json', 'read_settings', 'Run', 'materialized_inputs', 'versions',
+           'run_settings', 'deciding', 'differences', 'locked', 'open_run', 'progress_bar', 'progress_text', 'planned',
+           'Bar', 'in_kernel', 'watcher', 'sampled_at_once', 'UnderWay', 'Ends', 'carried', 'LoopBeside',
+           'checked_patience', 'Outage', 'key_of', 'write_rows', 'leave_out_done', 'Collection', 'added_speed',
+           'finish', 'record_places', 'opened', 'told', 'collect', 'default_policy', 'make', 'run_collection', 'spread',
+           'LifeMean', 'survival', 'life_mean', 'run_seconds', 'Estimate', 'estimate', 'response_text',
+           'Reverification', 'recorded', 'reverify']
 
 # %% ../nbs/08_rollouts.ipynb #c4c951d5
 import asyncio
@@ -38,9 +38,8 @@ from textwrap import fill
 
 import numpy as np
 
-from gymenv_nb.arguments import (
-    ANY_TEXT, COUNT, ENVIRONMENT, FIELDS, NOTHING, PATH, POLICY, RAY, RUN, SECONDS, SEED, TASKS, WHERE, Kind, either, number, read_argument, shown, takes,
-    whole)
+from .arguments import ANY_TEXT, COUNT, ENVIRONMENT, FIELDS, NOTHING, PATH, POLICY, RAY, RUN, SECONDS, SEED, TASKS, WHERE
+from .arguments import Kind, either, number, read_argument, shown, takes, whole
 from .agent import RolloutFailure, TaskRequest, run_rollout, verify_again
 from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY_NAME, GymenvError, line_of, row_of
 from .environment import Environment, load_environment
@@ -267,12 +266,20 @@ def settings_problem(
     return ""
 
 # %% ../nbs/08_rollouts.ipynb #e78a9ddd
+def read_json(
+    path: Path, # of settings
+    way: str, # out, where they cannot be read: a sentence
+): # what the file holds
+    "Raises `GymenvError` with the way out for a file that is no JSON."
+    try: return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as e: raise GymenvError(f"{path}: no valid JSON ({str(e).splitlines()[0]}). {way}") from None
+
+
 def read_settings(
     path: Path, # run.json
 ) -> dict:
     "What a run says of itself. Raises `GymenvError` when it cannot be read, holds a field of another type, or was written by a later version of this library."
-    try: settings = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as e: raise GymenvError(f"{path}: no valid JSON ({e}). Restore the file; without it the run's rollouts can still be profiled: gymenv profile {path.with_name('rollouts.jsonl')}") from None
+    settings = read_json(path, f"Restore the file; without it the run's rollouts can still be profiled: gymenv profile {path.with_name('rollouts.jsonl')}")
     if problem := settings_problem(settings): raise GymenvError(f"{path}: {problem} {ANOTHER_RUN}")
     if settings.get("format", RUN_FORMAT) > RUN_FORMAT: raise GymenvError(f"{path}: format {settings['format']}, and this version of gymenv_nb reads up to {RUN_FORMAT}. Install a later one.")
     return settings

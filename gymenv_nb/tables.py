@@ -40,10 +40,11 @@ def in_a_line(
 # %% ../nbs/00_tables.ipynb #a11c0001
 def how_many(
     count: int,
-    noun: str, # its plural ends in s
+    one: str, # "task", "task is"
+    many: str | None = None, # "tasks are"; None: `one` with an s
 ) -> str: # "1 task", "2,000 tasks"
     "A number of things."
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 # %% ../nbs/00_tables.ipynb #cc14014d
 def fields_text(

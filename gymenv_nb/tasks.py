@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['STRICT', 'OTHER_FILES', 'JSON_COLUMNS', 'ANY_RESPONSE', 'VERIFY_REQUEST', 'JSON_FILES', 'LOADERS', 'WHOLE_NUMBER',
            'DECIMAL_NUMBER', 'shipped_path', 'data_path', 'messages_of', 'message_text', 'prompt_text', 'task_key',
-           'unique_keys', 'finite_float', 'json_reason', 'array_items', 'line_items', 'read_jsonl', 'a_kind',
-           'without_nothing', 'request_class', 'required_fields', 'filled_rows', 'rows_of_table', 'frame_rows',
-           'is_frame', 'read_rows', 'no_json', 'row_error', 'check_rows', 'Tasks', 'PromptConfig', 'load_prompt_config',
-           'fill_prompt', 'apply_prompt_to_row', 'json_text', 'fits_column', 'Rows', 'split_rows', 'json_source',
-           'check_integers', 'load_source', 'first_line', 'one_split', 'exact_float', 'typed_column', 'read_csv',
-           'is_json', 'value_of', 'template_columns', 'ColumnFormatter', 'filled', 'asked_in', 'chosen_rows',
-           'mapped_fields', 'tasks_from_dataset']
+           'unique_keys', 'finite_float', 'json_reason', 'array_items', 'line_items', 'data_bytes', 'data_text',
+           'read_jsonl', 'a_kind', 'without_nothing', 'request_class', 'required_fields', 'filled_rows',
+           'rows_of_table', 'frame_rows', 'is_frame', 'read_rows', 'no_json', 'row_error', 'check_rows', 'Tasks',
+           'PromptConfig', 'load_prompt_config', 'fill_prompt', 'apply_prompt_to_row', 'json_text', 'fits_column',
+           'Rows', 'split_rows', 'json_source', 'check_integers', 'load_source', 'first_line', 'one_split',
+           'exact_float', 'typed_column', 'read_csv', 'is_json', 'value_of', 'template_columns', 'ColumnFormatter',
+           'filled', 'asked_in', 'chosen_rows', 'mapped_fields', 'tasks_from_dataset']
 
 # %% ../nbs/01_tasks.ipynb #31baf0b8
 import contextlib
@@ -166,19 +166,37 @@ def line_items(
             raise GymenvError(f"line {number}: no valid JSON ({reason}). Each line holds one JSON object.") from None
 
 
+def data_bytes(
+    path: Path, # of a text file with rows
+    way: str, # out, where it cannot be read: a sentence
+) -> bytes: # without a byte order mark
+    "What a file holds. Raises `GymenvError` for one that is compressed, of another kind or in UTF-16."
+    try: data = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except OSError as e: raise GymenvError(f"{path}: cannot be read ({e.strerror}). {way}") from None
+    for start, kind in OTHER_FILES.items():
+        if data.startswith(start): raise GymenvError(f"{path}: {kind}.")
+    return data
+
+
+def data_text(
+    data: bytes,
+) -> str:
+    "The text of a file. Raises `GymenvError` with the line that is not UTF-8."
+    try: return data.decode()
+    except UnicodeDecodeError as e:
+        line = data.count(10, 0, e.start) + 1
+        raise GymenvError(f"line {line}: not UTF-8 ({e.reason}). Save the file as UTF-8.") from None
+
+
 def read_jsonl(
     path: Path, # a file with one JSON object per line; empty lines, a byte order mark and Windows' line ends are allowed; or one JSON array of objects
 ) -> tuple: # (rows, the line number of each row, from 1)
     "The rows of a JSON file. Raises `GymenvError` with file and line at the first line that is no JSON object."
-    try: data = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
-    except OSError as e: raise GymenvError(f"{path}: cannot be read ({e.strerror}). Give a .jsonl file.") from None
-    for start, kind in OTHER_FILES.items():
-        if data.startswith(start): raise GymenvError(f"{path}: {kind}.")
+    data = data_bytes(path, "Give a .jsonl file.")
     rows, lines = [], []
     try:
         if data.lstrip()[:1] == b"[":
-            try: found = array_items(data.decode())
-            except UnicodeDecodeError as e: raise GymenvError(f"line {data.count(10, 0, e.start) + 1}: not UTF-8 ({e.reason}). Save the file as UTF-8.") from None
+            found = array_items(data_text(data))
         else: found = line_items(data)
         for number, row in found:
             if not isinstance(row, dict): raise GymenvError(f"line {number}: {a_kind(row)}, not a JSON object. Each row is one object.")
@@ -635,7 +653,7 @@ def exact_float(
     value = float(text)
     return isfinite(value) and Decimal(repr(value)) == Decimal(text)
 
-
+# %% ../nbs/01_tasks.ipynb #a11c0006
 def typed_column(
     texts: list, # the cells of a column; empty ones hold nothing
 ) -> list: # whole numbers, floats, truth values or text, of one kind; None for an empty cell
@@ -652,17 +670,17 @@ def read_csv(
     path: Path, # of a file with names in its first line, separated by commas; a byte order mark is allowed
 ) -> tuple: # (rows, the line number where each begins)
     "The rows of a CSV file; an empty cell is None. Raises `GymenvError` with file and line for a row that is longer or shorter than the first."
-    try: data = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
-    except OSError as e: raise GymenvError(f"{path}: cannot be read ({e.strerror}).") from None
-    for start, kind in OTHER_FILES.items():
-        if data.startswith(start): raise GymenvError(f"{path}: {kind}.")
-    try: reader = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
-    except UnicodeDecodeError as e: raise GymenvError(f"{path}, line {data.count(10, 0, e.start) + 1}: not UTF-8 ({e.reason}). Save the file as UTF-8.") from None
+    data = data_bytes(path, "Give a .csv file.")
+    try: text = data_text(data)
+    except GymenvError as e: raise GymenvError(f"{path}, {e}") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows, numbers, number = [], [], 1
     before = csv.field_size_limit(2**31 - 1)
     try:
         for values in reader:
-            if values: rows.append(values), numbers.append(number)
+            if values:
+                rows.append(values)
+                numbers.append(number)
             number = reader.line_num + 1
     except csv.Error as e: raise GymenvError(f"{path}, line {number}: no CSV ({e}).") from None
     finally: csv.field_size_limit(before)

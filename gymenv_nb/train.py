@@ -51,7 +51,7 @@ from .metrics import measured
 from .plots import PAGE_HEAD, PAGE_PLOTS, PAGE_TABLES, between, figure, flat_settings, plot_training, png, training_drawings, visible
 from .policy import TransformersPolicy, as_request, load_tokenizer, model_folder, policy as policy_named
 from .profile import percent, profile
-from .rollouts import Appender, Collection, collect, cut_torn_line, differences, locked, progress_bar, read_lines, span, versions, write_whole
+from .rollouts import Appender, collect, Collection, cut_torn_line, differences, locked, progress_bar, read_json, read_lines, span, versions, write_whole
 from .tasks import Tasks, message_text, messages_of, task_key
 
 # %% ../nbs/13_train.ipynb #99fc7b7d
@@ -1005,8 +1005,7 @@ def read_training(
     path: Path, # training.json
 ) -> dict:
     "What a training says of itself. Raises `GymenvError` for a file that is torn, or of something else."
-    try: settings = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as e: raise GymenvError(f"{path}: no valid JSON ({str(e).splitlines()[0]}). Restore the file, or train into another folder.") from None
+    settings = read_json(path, "Restore the file, or train into another folder.")
     kinds = dict(arms=dict, policy=dict, environment=str)
     missing = [k for k, kind in kinds.items() if not isinstance(settings, dict) or not isinstance(settings.get(k), kind)]
     if missing: raise GymenvError(f"{path}: no settings of a training ({missing[0]!r} is missing, or of another type). Restore the file, or train into another folder.")
