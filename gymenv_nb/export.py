@@ -933,7 +933,7 @@ def requirements(
     project = root / "pyproject.toml"
     checkout = folder.parent.name == "resources_servers" and project.is_file() and re.search(r'^name\s*=\s*"nemo-gym"', project.read_text(encoding="utf-8"), re.M)
     modules = set().union(*map(modules_of, sources)) - set(sys.stdlib_module_names) - BROUGHT_BY_NEMO_GYM - siblings - {"resources_servers"}
-    packages, extras = importlib.metadata.packages_distributions(), own_extras()
+    packages, extras = (importlib.metadata.packages_distributions(), own_extras()) if modules else ({}, {}) # it reads every package's files
     lines = set()
     for module in sorted(modules):
         if module not in packages: raise GymenvError(f"{where}: the server imports '{module}', which no installed package has, so it cannot travel. Move what is needed into exported cells.")

@@ -119,6 +119,10 @@ def folder_tests(
                 self.tests.append(Test(report.nodeid.split("::")[-1], report.duration, error))
         def pytest_collectreport(self, report):
             if report.failed: self.tests.append(Test(report.nodeid, 0., str(report.longrepr).strip().splitlines()[-1]))
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_sessionfinish(self, session): # the last word of hypothesis would import all of it, where no test has
+            plugin = session.config.pluginmanager.get_plugin("hypothesispytest")
+            if plugin and "hypothesis" not in sys.modules: session.config.pluginmanager.unregister(plugin)
 
     plugin, out = Report(), io.StringIO()
     plugin.tests = []
