@@ -40,7 +40,6 @@ import re
 import select
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -51,8 +50,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
-
-import polars as pl
 
 from .arguments import COUNT, ENVIRONMENT, FUNCTION, POLICY, RUN, SECONDS, SEED, WHERE, either, like, number, several, takes
 from .agent import RolloutFailure, TaskRequest, call_tool_of, first_items, judged, response_json, run_episode, seeded, turns_of
@@ -65,6 +62,7 @@ from .gymnasium import has_steps, play_episode
 from .hosts import HostLost, Hosts, Pace, Zygote, cores, host_kind
 from .resources import Reply, Session, call_tool, client_for, error_text, is_own, reward, server_of
 from .metrics import is_masked, measured, why_masked
+from .ready import Apart
 from .rollouts import collect, default_policy, read_lines, recorded
 from .tables import NO_MATH
 from .tasks import Tasks, message_text, prompt_text, task_key
@@ -1572,13 +1570,11 @@ async def fresh_rewards(home: dict, tries: list, hash_seed: int, seconds: float)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)/"tries.json"
         path.write_text(json.dumps(dict(home=home, tries=[(case.row, o.turns, o.calls) for case, o, _ in tries])))
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", "import sys; from gymenv_nb.audit import replay; replay(sys.argv[1])", str(path), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            start_new_session=True, env={**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(o or "." for o in sys.path)})
-        try: _, said = await within(process.communicate(), seconds, Pace(lambda: [process.pid]))
-        finally:
-            with contextlib.suppress(ProcessLookupError): os.killpg(process.pid, signal.SIGKILL)
-            with contextlib.suppress(asyncio.CancelledError): await process.wait()
-        if process.returncode: raise NotHere(f"a new process ended with {process.returncode}: {(said.decode(errors='replace').strip().splitlines() or ['?'])[-1][:300]}")
+        with Apart("gymenv_nb.audit", "replay", str(path), paths=[o or "." for o in sys.path], hash_seed=hash_seed) as process:
+            async def ended():
+                while not process.wait(0): await asyncio.sleep(.02)
+            await within(ended(), seconds, Pace(process.pids))
+            if process.code: raise NotHere(f"a new process ended with {process.code}: {process.last_words()[:300] or '?'}")
         return json.loads(Path(f"{path}.done").read_text())
 
 
@@ -1853,13 +1849,15 @@ class Audit:
     def __bool__(self): return not self.findings and not self.unfinished
 
     @property
-    def table(self) -> pl.DataFrame: # check, kind, status, tried, wrong, note
+    def table(self) -> "pl.DataFrame": # check, kind, status, tried, wrong, note
         "Every check."
+        import polars as pl # when first used, here and below: it starts threads, and a process that replays must have none
         return pl.DataFrame([dict(check=o.name, kind=o.kind, status=o.status, tried=o.tried, wrong=o.wrong, about=o.about, note=o.note) for o in self.checks], schema=dict(check=pl.String, kind=pl.String, status=pl.String, tried=pl.Int64, wrong=pl.Int64, about=pl.String, note=pl.String))
 
     @property
-    def shares(self) -> pl.DataFrame: # attack, kind, tried, paid, share, severity
+    def shares(self) -> "pl.DataFrame": # attack, kind, tried, paid, share, severity
         "How much of each attack is paid: what the plot shows."
+        import polars as pl
         worst = {o.check: o.severity for o in reversed(self.findings)}
         counts = {}
         for name, kind, _, _, o in self.results:

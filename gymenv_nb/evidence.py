@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['EVIDENCE', 'RECORD', 'PULL_REQUEST', 'NOT_CODE', 'ANYBODY', 'TEMPORARY', 'MACHINE_MADE', 'ELSEWHERE', 'JOBS',
-           'RUN_FILES', 'VERIFIED_AGAIN', 'GITIGNORE', 'ARM_FILES', 'server_folder', 'code_files', 'code_hash',
-           'data_hash', 'machine_paths', 'machine_names', 'machine_pattern', 'without_paths', 'machine_lines', 'job',
-           'server', 'tests', 'numbered', 'paid_again', 'examples', 'sample', 'again', 'VerifierFixture',
-           'exercise_verifier_fixture', 'work_off', 'folder_facts', 'record_of', 'evidence_files', 'keep', 'clean',
-           'keep_text', 'plain_values', 'profile_figures', 'same_verifier', 'keep_run', 'curve_files', 'keep_training',
-           'keep_audit', 'AuditOnRecord', 'Kept', 'kept']
+           'NEEDED', 'RUN_FILES', 'VERIFIED_AGAIN', 'GITIGNORE', 'ARM_FILES', 'server_folder', 'code_files',
+           'code_hash', 'data_hash', 'machine_paths', 'machine_names', 'machine_pattern', 'without_paths',
+           'machine_lines', 'job', 'server', 'tests', 'numbered', 'paid_again', 'examples', 'sample', 'again',
+           'VerifierFixture', 'exercise_verifier_fixture', 'work_off', 'folder_facts', 'record_of', 'evidence_files',
+           'keep', 'clean', 'keep_text', 'plain_values', 'profile_figures', 'same_verifier', 'keep_run', 'curve_files',
+           'keep_training', 'keep_audit', 'AuditOnRecord', 'Kept', 'kept']
 
 # %% ../nbs/15_evidence.ipynb #dcccc55d
 import contextlib
@@ -18,8 +18,6 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass, is_dataclass
@@ -34,6 +32,7 @@ from .environment import load_environment
 from .export import file_hash
 from .hosts import Pace
 from .metrics import is_masked, measured
+from .ready import Apart
 from .resources import error_text
 from .rollouts import Run, read_lines, write_whole
 from .tasks import Tasks, read_jsonl
@@ -269,13 +268,15 @@ async def exercise_verifier_fixture(
     return found
 
 # %% ../nbs/15_evidence.ipynb #5526d7c9
-def work_off() -> None:
-    "In the other process: do the jobs that stand in the file, and write what came of each."
+def work_off(
+    path: str, # of a JSON file: folder, jobs, what the jobs need, and the file that takes what came of them
+) -> None: # does not return
+    "In the other process: do the jobs, and write what came of each."
     from gymenv_nb.bridge import NEMO_GYM_MODULES
     from gymenv_nb.clients import ServerClient
     NEMO_GYM_MODULES.setdefault("nemo_gym.verifier_fixture", ("evidence",))
     ServerClient.model_construct = classmethod(lambda kind: kind()) # as NeMo Gym's, which is a pydantic model, makes one that can call nobody
-    asked = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    asked = json.loads(Path(path).read_text(encoding="utf-8"))
     found, folder = {}, Path(asked["folder"])
     for name in asked["jobs"]:
         try: found[name] = JOBS[name](folder, asked)
@@ -285,6 +286,9 @@ def work_off() -> None:
     os._exit(0) # whatever threads the folder's code has left
 
 
+NEEDED = dict(tests=("gymenv_nb.testing", "pytest", "pytest_asyncio")) # what a job imports in any folder
+
+
 def folder_facts(
     folder: Path,
     jobs: tuple, # names
@@ -292,25 +296,16 @@ def folder_facts(
     python: str | None = None, # the interpreter; None: this one
     **asked, # what the jobs need
 ) -> dict: # name to what came of it
-    "What a folder's code does, found out in a process of its own."
+    "What a folder's code does, found out in a process of its own, which is a copy of one that is ready unless `python` is given."
     with tempfile.TemporaryDirectory() as place:
         place, found = Path(place), {}
         (place/"asked.json").write_text(json.dumps(dict(folder=str(folder), jobs=jobs, to=str(place/"found.json"), **asked)), encoding="utf-8")
-        paths = [str(Path(gymenv_nb.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-        process = subprocess.Popen([python or sys.executable, "-c", "from gymenv_nb.evidence import work_off; work_off()", str(place/"asked.json")], cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                   start_new_session=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
-        pace, said, late = Pace(lambda: [process.pid]), None, False
-        try:
-            while said is None and not late:
-                try: said = process.communicate(timeout=.2)[1]
-                except subprocess.TimeoutExpired: late = pace.now() > seconds
-        finally:
-            try: os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError: pass
-            process.wait()
+        before = tuple(module for name in jobs for module in NEEDED.get(name, ()))
+        with Apart("gymenv_nb.evidence", "work_off", str(place/"asked.json"), folder=place, before=before, python=python) as work:
+            ended = work.wait_within(seconds, Pace(work.pids))
+            why = f"its process ended ({work.last_words()[:200] or f'exit code {work.code}'})" if ended else f"no end within {seconds:g} s"
         if (place/"found.json").is_file(): found = json.loads((place/"found.json").read_text(encoding="utf-8"))
-    ended = f"no end within {seconds:g} s" if late else f"its process ended ({((said or b'').decode(errors='replace').strip().splitlines() or [f'exit code {process.returncode}'])[-1][:200]})"
-    return {name: found.get(name, dict(error=ended)) for name in jobs}
+    return {name: found.get(name, dict(error=why)) for name in jobs}
 
 # %% ../nbs/15_evidence.ipynb #fb542353
 RUN_FILES = ("run.json", "rollouts.jsonl", "rollouts_materialized_inputs.jsonl", "rollouts_failures.jsonl")

@@ -8,7 +8,7 @@ __all__ = ['CHANGING', 'VERSIONS', 'NEMO_GYM_NAMES', 'ONLY_IN', 'SHARED_ROOMS', 
            'VERIFY_HELPERS', 'EPISODE_HELPERS', 'RECORDED_CLIENT', 'TEST_OF_EPISODES', 'TEST_OF_FIXTURE',
            'TEST_OF_CASES', 'TEST_OF_ROLLOUTS', 'BROUGHT_BY_NEMO_GYM', 'FIXTURE_SERVER', 'FIXTURE_REPLAY', 'FIXTURE',
            'SPDX', 'COMMANDS', 'RUFF_RULES', 'MANIFEST', 'DATA_GITIGNORE', 'CACHES', 'NUM_EXAMPLES', 'COMPARED',
-           'COMPARED_SECONDS', 'SAME_BEFORE', 'READY', 'Import', 'Piece', 'names_of', 'quoted_names', 'root_name',
+           'COMPARED_SECONDS', 'SAME_BEFORE', 'Import', 'Piece', 'names_of', 'quoted_names', 'root_name',
            'changed_names', 'imports_of', 'parse', 'pieces', 'called_at_import', 'changes_of', 'closure',
            'check_defined', 'check_version', 'nemo_gym_name', 'nemo_gym_import', 'section', 'import_lines', 'header',
            'module_source', 'rewrite_imports', 'room_pieces', 'room_sources', 'executed_cells', 'kernel_names',
@@ -23,27 +23,23 @@ __all__ = ['CHANGING', 'VERSIONS', 'NEMO_GYM_NAMES', 'ONLY_IN', 'SHARED_ROOMS', 
            'put_in_place', 'Export', 'Code', 'export_code', 'app_source', 'sets_mask', 'policy_name',
            'rollouts_of_policy', 'rollouts_of_run', 'recorded_rollouts', 'check_fields', 'jsonl', 'environment_texts',
            'folder_texts', 'write_folder', 'fields_as_text', 'requests_to_compare', 'verdicts_of', 'answer_requests',
-           'keep_ready', 'asked_of_ready', 'folder_verdicts', 'compare_rewards', 'export']
+           'folder_verdicts', 'compare_rewards', 'export']
 
 # %% ../nbs/14_export.ipynb #e24faa8c
 import ast
 import asyncio
 import builtins
-import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
 import os
 import re
-import select
 import shutil
-import signal
 import subprocess
 import symtable
 import sys
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
@@ -64,7 +60,9 @@ from .contract import AGENT_REF_KEY_NAME, ROLLOUT_INDEX_KEY_NAME, TASK_INDEX_KEY
 from .clients import InProcessResponse, is_server_ref
 from .environment import Environment, cell_of, notebook_cells
 from .gymnasium import has_steps
+from .hosts import Pace
 from .metrics import is_masked, why_masked
+from .ready import Apart
 from .resources import BaseResourcesServerConfig, Session, error_text, is_seeded
 from .tables import html_table, in_a_line, line_width, plain, text_table
 from .tasks import Tasks, prompt_text
@@ -1698,7 +1696,7 @@ def write_folder(
 
 # %% ../nbs/14_export.ipynb #354ac40e
 COMPARED = 32 # requests at the most, a quarter each of rollouts, texts of tests and the audit's; what is left are texts made of the tasks' fields
-COMPARED_SECONDS = 300 # that the folder's process may take
+COMPARED_SECONDS = 300 # that the folder's process may take, as `Pace` counts them
 SAME_BEFORE = set() # hashes of comparisons in this process that found no difference
 
 
@@ -1743,60 +1741,22 @@ def verdicts_of(
 
 
 def answer_requests(
-    path: Path, # of a file with a folder and requests; the answers are written beside it
+    path: str, # of a file with a folder and requests; the answers are written beside it
 ):
     "In a process of its own: what the folder's server pays."
+    from gymenv_nb.bridge import NEMO_GYM_MODULES
     from gymenv_nb.environment import load_environment
-    asked = json.loads(path.read_text(encoding="utf-8"))
+    sys.modules["gymenv_nb.no_fixture"] = ModuleType("gymenv_nb.no_fixture")
+    sys.modules["gymenv_nb.no_fixture"].VerifierFixture = lambda **facts: facts
+    NEMO_GYM_MODULES.setdefault("nemo_gym.verifier_fixture", ("no_fixture",)) # of 0.7
+    asked = json.loads(Path(path).read_text(encoding="utf-8"))
     try:
         os.chdir(asked["folder"])
         answer = dict(rewards=verdicts_of(load_environment(asked["folder"]), asked["requests"]))
     except GymenvError as e: answer = dict(error=str(e))
     except (Exception, SystemExit) as e: answer = dict(error=error_text(e))
-    path.with_name("answers.json").write_text(json.dumps(answer), encoding="utf-8")
-
-
-def keep_ready() -> None:
-    "The other process: it has imported the library, and makes a copy of itself for each file that it is told of. It ends when nobody asks for a minute, or the kernel that started it has ended."
-    from gymenv_nb.bridge import NEMO_GYM_MODULES
-    sys.modules["gymenv_nb.no_fixture"] = ModuleType("gymenv_nb.no_fixture")
-    sys.modules["gymenv_nb.no_fixture"].VerifierFixture = lambda **facts: facts
-    NEMO_GYM_MODULES.setdefault("nemo_gym.verifier_fixture", ("no_fixture",)) # of 0.7
-    while select.select([0], [], [], 60)[0] and (line := os.read(0, 4096)):
-        pid = os.fork()
-        if not pid:
-            os.setsid()
-            quiet = os.open(os.devnull, os.O_RDWR)
-            for stream in (0, 1, 2): os.dup2(quiet, stream)
-            try: answer_requests(Path(json.loads(line)))
-            finally: os._exit(1) # whatever threads the folder's code has left
-        end, status = time.monotonic() + COMPARED_SECONDS, 0
-        while time.monotonic() < end and not (ended := os.waitpid(pid, os.WNOHANG))[0]: time.sleep(.01)
-        late = not ended[0]
-        with contextlib.suppress(ProcessLookupError): os.killpg(pid, signal.SIGKILL)
-        if late: os.waitpid(pid, 0)
-        os.write(1, b"late\n" if late else b"done\n")
-
-
-READY = {} # of this process: the one that `keep_ready` runs in
-
-
-def asked_of_ready(
-    path: Path, # of the file with the requests
-) -> str: # "done", "late", or what went wrong
-    "Hand a file over to the process that is ready, which is started when there is none."
-    line, process = json.dumps(str(path)).encode(), READY.get(os.getpid())
-    for _ in range(2): # it may just have ended, for nobody had asked
-        if process is None or process.poll() is not None:
-            paths = [str(Path(importlib.util.find_spec("gymenv_nb").origin).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-            process = READY[os.getpid()] = subprocess.Popen([sys.executable, "-c", "from gymenv_nb.export import keep_ready; keep_ready()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                                            bufsize=0, start_new_session=True, cwd=tempfile.gettempdir(), env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
-        try:
-            process.stdin.write(line)
-            if said := process.stdout.readline().decode().strip(): return said
-        except BrokenPipeError: pass
-        process.wait()
-    return f"the process that was to run it ended with {process.returncode}"
+    Path(path).with_name("answers.json").write_text(json.dumps(answer), encoding="utf-8")
+    os._exit(0) # whatever threads the folder's code has left
 
 
 def folder_verdicts(
@@ -1812,10 +1772,11 @@ def folder_verdicts(
         for source in (beside, folder):
             if source.is_dir(): shutil.copytree(source, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*CACHES, "train.jsonl", "validation.jsonl", "evidence"))
         (place / "asked.json").write_text(json.dumps(dict(folder=str(copy), requests=asked)), encoding="utf-8")
-        said = asked_of_ready(place / "asked.json")
-        if said == "late": raise GymenvError(f"{name}: the exported server did not verify {len(asked)} requests within {COMPARED_SECONDS} s, so it is not known whether it pays as the notebook does. Nothing was exported.")
+        with Apart("gymenv_nb.export", "answer_requests", str(place / "asked.json"), folder=place) as work:
+            if not work.wait_within(COMPARED_SECONDS, Pace(work.pids)):
+                raise GymenvError(f"{name}: the exported server did not verify {len(asked)} requests within {COMPARED_SECONDS} s, so it is not known whether it pays as the notebook does. Nothing was exported.")
         answers = place / "answers.json"
-        found = json.loads(answers.read_text(encoding="utf-8")) if answers.is_file() else dict(error="its process ended" if said == "done" else said)
+        found = json.loads(answers.read_text(encoding="utf-8")) if answers.is_file() else dict(error="its process ended")
     if "error" in found: raise GymenvError(f"{name}: the exported server cannot be started as the notebook's can: {found['error'].replace(str(copy) + os.sep, '')}. What it reads has to stand in exported cells. Nothing was exported.")
     return found["rewards"]
 
