@@ -116,18 +116,19 @@ def pipeline(
     """Tests, example rollouts, reward profile, audit, export, training when it is asked for, pull request, reproduction and check. Raises `GymenvError` at the first step that cannot be done.
     The evidence is kept in the exported folder, in `evidence/` (see `gymenv_nb.evidence`)."""
     from gymenv_nb.audit import audit
-    from gymenv_nb.export import check_version, export
+    from gymenv_nb.export import check_version, export, export_code, export_targets
     from gymenv_nb.profile import profile
     from gymenv_nb.pull_request import write_pull_request
     from gymenv_nb.reproduce import reproduce
     from gymenv_nb.rollouts import collect, default_policy
     start, given = time.monotonic(), env
-    check_version(nemo_gym)
-    env = load_environment(given)
-    policy = default_policy(policy)
+    version, env = check_version(nemo_gym), load_environment(given)
+    place, policy = Path(export_to or f"resources_servers/{env.name}"), default_policy(policy)
+    export_targets(place, env.name, version) # before anything is done
+    export_code(env, version)
     if train is not None:
         from gymenv_nb.train import needs_train, trainable
-        needs_train(); trainable(policy) # before anything is done
+        needs_train(); trainable(policy)
     tell = lambda what, said: say(f"{what:<18}{said}")
     tasks = env.make_tasks(num_tasks, seed)
     if len(tasks) < 5: raise GymenvError(f"{env.name}: {how_many(len(tasks), 'task')}. At least 5 are needed, as examples.")
@@ -140,7 +141,7 @@ def pipeline(
     run = collect(env, policy, num_repeats=num_repeats, to=to, tasks=tasks, seed=seed)
     found = profile(run)
     tell("reward profile", f"{len(tasks)} tasks x {num_repeats} rollouts, mean reward {found.summary['mean_reward'].value:.3f}")
-    place, source = Path(export_to or f"resources_servers/{env.name}"), env.source_hash()
+    source = env.source_hash()
     old = kept(place.resolve()).audit if is_kept(place.resolve(), "audit", environment_hash=source) else None
     attacked = AuditOnRecord(old) if old and "cases" in old else audit(env, run=run, seed=seed)
     tell("audit", attacked.verdict().removeprefix(f"{env.name}: "))

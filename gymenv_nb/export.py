@@ -23,7 +23,7 @@ __all__ = ['CHANGING', 'VERSIONS', 'NEMO_GYM_NAMES', 'ONLY_IN', 'SHARED_ROOMS', 
            'put_in_place', 'Export', 'Code', 'export_code', 'app_source', 'sets_mask', 'policy_name',
            'rollouts_of_policy', 'rollouts_of_run', 'recorded_rollouts', 'check_fields', 'jsonl', 'environment_texts',
            'folder_texts', 'write_folder', 'fields_as_text', 'requests_to_compare', 'verdicts_of', 'answer_requests',
-           'folder_verdicts', 'compare_rewards', 'export']
+           'folder_verdicts', 'compare_rewards', 'export_targets', 'export']
 
 # %% ../nbs/14_export.ipynb #e24faa8c
 import ast
@@ -1808,6 +1808,20 @@ def compare_rewards(
     return ["the verifier pays one request now this and now that, so that its folder cannot be compared with it: see audit(env)"]
 
 # %% ../nbs/14_export.ipynb #d966ea14
+def export_targets(
+    folder: Path, # `resources_servers/<name>`
+    name: str, # of the environment
+    version: str, # of NeMo Gym
+) -> list: # the folders that an export writes
+    "Where an export goes. Raises `GymenvError` when NeMo Gym would not find it there, or when something else lies there."
+    if folder.name != name: raise GymenvError(f"{folder}: NeMo Gym finds a server by its folder's name. Export {name} to {folder / name}.")
+    if version == "0.7" and folder.absolute().parent.name != "resources_servers":
+        raise GymenvError(f"{folder}: NeMo Gym 0.7 wants environments/{name} beside resources_servers. Export to {folder.parent / 'resources_servers' / name}.")
+    targets = [folder, *([folder.parent.parent / "environments" / name] if version == "0.7" else [])]
+    for target in targets: check_target(target)
+    return targets
+
+
 @takes(folder=PATH, policy=POLICY, rollouts=RUN, audit=like("an Audit", "fixtures"))
 def export(
     env: Environment, # from `load_environment`, or made in this notebook
@@ -1820,11 +1834,8 @@ def export(
     """The folder that NeMo Gym runs. Everything is checked and written beside the target first; an error leaves the target as it was.
     Raises `GymenvError` that names the cell, the field or the file at fault."""
     folder, name, version = Path(folder), env.name, check_version(nemo_gym)
-    if folder.name != name: raise GymenvError(f"{folder}: NeMo Gym finds a server by its folder's name. Export {name} to {folder / name}.")
+    targets = export_targets(folder, name, version)
     in_place = folder.absolute().parent.name == "resources_servers"
-    if version == "0.7" and not in_place: raise GymenvError(f"{folder}: NeMo Gym 0.7 wants environments/{name} beside resources_servers. Export to {folder.parent / 'resources_servers' / name}.")
-    targets = [folder, *([folder.parent.parent / "environments" / name] if version == "0.7" else [])]
-    for o in targets: check_target(o)
     code = export_code(env, version)
     travelling = module_source(code.travelling, "")
     if version == "0.4" and sets_mask(travelling): code.notes.append(f"{type(env.server).__name__} sets mask_sample, which NeMo Gym 0.4 does not know: there a masked rollout counts with its reward, in silence. "
