@@ -36,7 +36,7 @@ from .bridge import in_checkout, load_server_module, read_config, server_classes
 from .clients import ServerClient
 from .contract import DOMAINS, BaseVerifyResponse, GymenvError, patch
 from .gymnasium import has_steps
-from .resources import CELLS, client_for, error_text, last_line, server_of, verify_request_type
+from .resources import CELLS, Session, client_for, error_text, last_line, server_of, verify_request_type
 from .tables import how_many, html_table, in_a_line, line_width, plain, text_table
 from .tasks import Tasks, apply_prompt_to_row, load_prompt_config, read_jsonl, shipped_path
 
@@ -138,7 +138,7 @@ class Environment:
 @patch
 def tools(self: Environment) -> list: # names of the routes that are not NeMo Gym's own
     "The tools that the server offers."
-    routes = [o.path.strip("/") for o in self.server.setup_webserver().routes if "POST" in (getattr(o, "methods", None) or ())]
+    routes = [o.path.strip("/") for o in Session.app_of(self.server)[1].routes if "POST" in (getattr(o, "methods", None) or ())]
     return [o for o in routes if o not in ("seed_session", "verify", "aggregate_metrics", "reset", "step")]
 
 

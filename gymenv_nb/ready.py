@@ -67,7 +67,7 @@ def do_work(
         os._exit(code & 255)
 
 # %% ../nbs/00_ready.ipynb #4daae6a2
-IDLE = 60. # seconds without work after which a ready process ends
+IDLE = 300. # seconds without work after which a ready process ends; it holds some 110 MB
 NOT_COPIED = ("torch", "polars") # libraries that have threads once they are loaded
 
 
