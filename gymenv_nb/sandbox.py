@@ -413,15 +413,17 @@ class OwnTime:
     "How much of the time on the clock was a run's own: less the time in which it could go on, but had no processor."
     def __init__(self, pid: int):
         self.pid, self.start, self.last, self.computed, self.lost = pid, time.monotonic(), scheduled(pid), 0., 0.
+        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
     def now(self) -> float: # seconds since the start
-        "Of its threads the one that waited longest counts. To be asked often: what a thread waited is forgotten when it ends."
+        """Of its threads the one that waited longest counts; but where they wait for each other, as in a fork bomb, it is the time in which the cores could have computed as much.
+        To be asked often: what a thread waited is forgotten when it ends."""
         threads = scheduled(self.pid)
         since = [tuple(b - a for a, b in zip(self.last.get(k, (0, 0)), v)) for k, v in threads.items()]
         self.computed += sum(o[0] for o in since) / 1e9
         self.lost += max((o[1] for o in since), default=0) / 1e9
         self.last = threads
-        return time.monotonic() - self.start - self.lost
+        return max(time.monotonic() - self.start - self.lost, self.computed / self.cores)
 
 
 @dataclass
