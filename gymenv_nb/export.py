@@ -515,7 +515,7 @@ def last_sentence(
 VERIFY_TEST_NAMES = {"reward", "call_tool", "Session"} # what the test file defines, with the meaning that gymenv_nb.resources gives it
 EPISODE_TEST_NAMES = {"play_episode", "Session"} # that of an environment of several turns, with the meaning that gymenv_nb.gymnasium gives it
 TEST_MODULES = ("gymenv_nb.resources", "gymenv_nb.gymnasium") # where tests import them from
-RESERVED_NAMES = {"DATA_FOLDER", "SERVER_CONFIG", "as_json", "as_response", "read_rows", "recorded_client", "turns_of"} # what it defines for itself
+RESERVED_NAMES = {"DATA_FOLDER", "SERVER_CONFIG", "app_of", "as_json", "as_response", "read_rows", "recorded_client", "turns_of"} # what it defines for itself
 
 
 def defined_for_tests(
@@ -599,15 +599,20 @@ TEST_HELPERS = '''DATA_FOLDER = Path(__file__).parent.parent / "data"
 SERVER_CONFIG = {config}
 
 
+def app_of(server):
+    """The app of a server, or of a new one of a class."""
+    if isinstance(server, type):
+        server = server(config=SERVER_CONFIG, server_client={client})
+    app = server.setup_webserver()
+    server.setup_exception_middleware(app)
+    return app
+
+
 class Session:
     """One rollout's session with the server, over HTTP."""
 
     def __init__(self, server):
-        if isinstance(server, type):
-            server = server(config=SERVER_CONFIG, server_client={client})
-        app = server.setup_webserver()
-        server.setup_exception_middleware(app)
-        self.client = TestClient(app)
+        self.client = TestClient(server if isinstance(server, FastAPI) else app_of(server))
 
     async def post(self, path, body):
         reply = self.client.post(path, json=body)
@@ -718,11 +723,17 @@ TEST_OF_FIXTURE = '''def test_verifier_fixture():
     )
     assert len(results) == {num_cases}'''
 
-TEST_OF_CASES = '''@pytest.mark.asyncio
+TEST_OF_CASES = '''@pytest.fixture(scope="module")
+def one_app():
+    """One server for all cases, each in a session of its own, as it serves rollouts."""
+    return app_of({server})
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("case", read_rows(Path(__file__).parent / "verifier_cases.jsonl"), ids=lambda o: o["name"])
-async def test_verifier_case(case):
+async def test_verifier_case(case, one_app):
     """Each case of tests/verifier_cases.jsonl earns what it is to earn, and a malformed one is refused."""
-    request, session = case["request"], Session({server})
+    request, session = case["request"], Session(one_app)
     reply = await session.post("/seed_session", {{k: v for k, v in request.items() if k != "response"}})
     assert reply.status == 200, reply.text
     for item in request.get("response", {{}}).get("output", []):
@@ -805,7 +816,7 @@ def tests_source(
     app, server = f"resources_servers.{env.name}.app", type(env.server).__name__
     brought = {o.imported.binds: o.imported for o in travelling if o.imported}
     bound = set().union(*(o.binds for o in travelling))
-    imports = {Import("contextlib"), Import("json"), Import("pathlib", "Path"), Import("unittest.mock", "MagicMock"), Import("pytest"), Import("fastapi.testclient", "TestClient"),
+    imports = {Import("contextlib"), Import("json"), Import("pathlib", "Path"), Import("unittest.mock", "MagicMock"), Import("pytest"), Import("fastapi", "FastAPI"), Import("fastapi.testclient", "TestClient"),
                Import("nemo_gym.server_utils", "ServerClient"), Import(app, server), config_import(env, app)}
     if has_steps(env.server): imports.remove(Import("contextlib"))
     if recorded: imports |= {Import("types", "SimpleNamespace"), Import("unittest.mock", "AsyncMock")}
@@ -1088,7 +1099,7 @@ def verifier_cases(
     if low == high: return None
     kind = {low: "zero_reward", high: "full_reward"}
     cases = [dict(name=name, kind=kind.get(earned, "determinism"), request=request, expected_reward=earned) for name, request, earned in known]
-    again = dict(name="example 1 on a fresh server", kind="determinism", request=known[-len(made)][1], expected_reward=known[-len(made)][2])
+    again = dict(name="example 1 once more", kind="determinism", request=known[-len(made)][1], expected_reward=known[-len(made)][2])
     return Cases([*cases, again, dict(name="no response", kind="malformed", request=dict(examples[0]), expected_error="response")], low, high)
 
 # %% ../nbs/14_export.ipynb #c802c83b
