@@ -352,8 +352,8 @@ class Workers:
         self._finalizer = weakref.finalize(self, _leave, self.workers, SPARE)   # at the end of Python too
         TEAMS.add(self)
 
-    MANY = 200 # requests for which it is worth starting processes at once
-    STEADY = 1.0 # seconds of work after which it is worth it for fewer
+    STEADY = 1.0 # seconds of work after which an estimate is made
+    WORTH = 5.0 # seconds of work left for which starting processes pays: each imports torch and loads the model
     FEW = 16 # requests below which work is not split
     PATIENCE = 60 # seconds without a worker that is ready, after which a word is due
     DEATHS = 3 # in a row without a sample, after which something is wrong
@@ -424,6 +424,7 @@ class Workers:
             if self.open:
                 self._start()
                 self._hand_out()
+            else: self.since = None
             for index, sample in self._collect(.005 if more else .05): yield index, sample
             if time.monotonic() - asked > .05:
                 self._give_up({key for key, (index, *_) in self.open.items() if given_up(index)})
@@ -444,7 +445,7 @@ class Workers:
         "Starts workers when the work is worth it."
         if not self._finalizer.alive: return   # Python ends, though a thread still has something to do
         now, left = time.monotonic(), len(self.open)
-        self.since = self.since or now
+        if self.since is None: self.since, self.before = now, self.samples
         if self.own and not self.thread:
             self.thread = _Thread(self.own, self.own.max_batch or ROWS, self.results)
         if now - self.since > self.PATIENCE and not (self.told or self.thread or any(worker.rows for worker in self.workers)):
@@ -455,11 +456,20 @@ class Workers:
             idle.results = self.results
             self.workers.append(idle)
             lacking -= 1
-        if self.own and not (left >= self.MANY and self.samples or left > self.FEW and now - self.since > self.STEADY): return   # the first sample is not held up by starting processes
+        if self.own and not (left > self.FEW and self._seconds_left(now - self.since) > self.WORTH): return
         for _ in range(lacking):
             number = next(self.names)
             settings, resources = (o[(number - 1) % len(o)] for o in (self.plan, self.resources))
             self.workers.append(_Actor(number, settings, self.results, self.ray, resources) if self.ray else _Process(number, settings, self.results, self.engine))
+
+    def _seconds_left(self,
+        worked:float, # seconds, by the engine of this process alone
+    )->float:
+        "How long that engine needs for what is here, taking what it has under way for half done. After twice `WORTH` seconds more is expected to come: then it is infinite."
+        if worked < self.STEADY: return 0.
+        if worked > 2 * self.WORTH: return math.inf
+        half = min(len(self.open), self.thread.rows) / 2
+        return worked * (len(self.open) - half) / (self.samples - self.before + half)
 
     def _hand_out(self):
         "Gives each worker that is ready what fills its rows twice, so that none waits for work; towards the end no more than its share of what is left."
