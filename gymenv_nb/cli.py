@@ -9,13 +9,14 @@ __all__ = ['app', 'EnvironmentArgument', 'PolicyOption', 'ModelOption', 'ApiOpti
            'policy_of', 'pairs', 'environment_of', 'new', 'list_environments', 'copy_guides', 'lab', 'test',
            'serve_environment', 'collect', 'estimate', 'profile', 'compare', 'train', 'nemo_rl', 'reverify', 'export',
            'audit', 'pipeline', 'check_folder', 'pr', 'reproduce_folder', 'usage_error', 'leave_stdout', 'empty_word',
-           'run_command', 'show_warning', 'main']
+           'whole_command', 'run_command', 'show_warning', 'main']
 
 # %% ../nbs/16_cli.ipynb #8254d091
 import errno
 import os
 import sys
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -389,6 +390,12 @@ def empty_word(
     return ""
 
 
+@cache
+def whole_command(): # click's
+    "The command with its subcommands: made once, for a notebook may call it often."
+    return typer.main.get_command(app)
+
+
 def run_command(
     arguments: list | None, # words of the command line; None: those of the process
 ) -> tuple: # exit code, and the line for stderr or ""
@@ -396,7 +403,7 @@ def run_command(
     if empty := empty_word(sys.argv[1:] if arguments is None else arguments):
         return 2, f"{empty} is empty. Give a value, or leave it out."
     try:
-        code = app(arguments, standalone_mode=False) or 0
+        code = whole_command()(arguments, standalone_mode=False) or 0
         sys.stdout.flush()
         return code, "stopped" if code == 130 else ""
     except ClickException as e:
